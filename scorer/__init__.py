@@ -1,0 +1,1 @@
+"""What can be served, and how it is judged."""

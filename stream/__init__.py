@@ -1,0 +1,1 @@
+"""What crosses Kafka, and the process that joins clicks to impressions."""

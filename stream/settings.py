@@ -1,0 +1,131 @@
+"""Settings of everything that touches Kafka; the environment is read when one is built, never at import."""
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+
+class MillstreamSettings(BaseSettings):
+    """One group of settings, each read from (first wins) argument, environment, TOML file.
+
+    The environment name is `MILLSTREAM_<GROUP>_<FIELD>`; the file is `MILLSTREAM_CONFIG`, its table `[group]`. A group is a subclass: `class JoinSettings(MillstreamSettings, group="join")`.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid")
+
+    def __init_subclass__(cls, group: str, **kwargs: Any) -> None:
+        cls.model_config = SettingsConfigDict(
+            env_prefix=f"MILLSTREAM_{group}_".upper(), toml_table_header=(group,), frozen=True, extra="forbid"
+        )
+        super().__init_subclass__(**kwargs)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return the sources, strongest first."""
+        path = os.environ.get("MILLSTREAM_CONFIG")
+        if path and not Path(path).is_file():
+            message = f"MILLSTREAM_CONFIG={path} is not a file; name a TOML file or unset the variable"
+            raise ValueError(message)
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, path)
+
+
+class KafkaSettings(MillstreamSettings, group="kafka"):
+    """The cluster, how to reach it, and what our topics look like there."""
+
+    bootstrap: str = Field("127.0.0.1:9092", description="host:port of one or more brokers, comma separated")
+    topic_prefix: str = Field("millstream.", description="put before every topic and consumer group name")
+    partitions: int = Field(4, ge=1, description="partitions of events, labeled-impressions and weighted-examples")
+    replication_factor: int = Field(1, ge=1, description="replicas of every topic; 3 in production")
+    retention_hours: float = Field(48.0, gt=0, description="how long events and examples are kept, in hours")
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="how to talk to the brokers"
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512", description="SASL mechanism, used by the SASL_ protocols"
+    )
+    sasl_username: str = Field("", description="SASL user")
+    sasl_password: SecretStr = Field(SecretStr(""), description="SASL password; never logged")
+    ssl_cafile: Path | None = Field(None, description="CA certificates; the system's when unset")
+    ssl_certfile: Path | None = Field(None, description="client certificate for mutual TLS")
+    ssl_keyfile: Path | None = Field(None, description="key of the client certificate")
+
+    def client_options(self) -> dict[str, Any]:
+        """Return the connection options of every kafka-python client."""
+        options: dict[str, Any] = {
+            "bootstrap_servers": self.bootstrap.split(","),
+            "security_protocol": self.security_protocol,
+        }
+        if self.security_protocol.startswith("SASL_"):
+            options |= {
+                "sasl_mechanism": self.sasl_mechanism,
+                "sasl_plain_username": self.sasl_username,
+                "sasl_plain_password": self.sasl_password.get_secret_value(),
+            }
+        if self.security_protocol.endswith("SSL"):
+            files = {
+                "ssl_cafile": self.ssl_cafile,
+                "ssl_certfile": self.ssl_certfile,
+                "ssl_keyfile": self.ssl_keyfile,
+            }
+            options |= {name: str(path) for name, path in files.items() if path is not None}
+        return options
+
+
+class JoinSettings(MillstreamSettings, group="join"):
+    """The label join."""
+
+    window_seconds: float = Field(
+        1800.0, gt=0, description="attribution window: how long an impression waits for clicks"
+    )
+    orphan_wait_seconds: float = Field(
+        10.0, ge=0, description="how long a click waits for an impression that comes after it"
+    )
+    quiet_seconds: float = Field(
+        15.0,
+        gt=0,
+        description="silence after which wall time may close windows; above the producers' worst reconnect",
+    )
+    late_memory_seconds: float = Field(
+        600.0,
+        ge=0,
+        description="how long a closed impression is remembered, to tell a late click from an orphaned one",
+    )
+    max_pending: int = Field(
+        500_000,
+        ge=1,
+        description="impressions held per worker; above it the oldest windows close early, flagged window_cut",
+    )
+
+
+class MetricsSettings(MillstreamSettings, group="metrics"):
+    """Where a process shows its Prometheus metrics."""
+
+    host: str = Field("127.0.0.1", description="address /metrics listens on")
+    port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="port of /metrics; each process has its own default, 0 picks a free one",
+    )
+
+
+def state_directory() -> Path:
+    """Return where local state lives: `MILLSTREAM_HOME`, else `millstream` in the user's state directory."""
+    if home := os.environ.get("MILLSTREAM_HOME"):
+        return Path(home)
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "millstream"
