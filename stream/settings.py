@@ -16,7 +16,8 @@ from pydantic_settings import (
 class MillstreamSettings(BaseSettings):
     """One group of settings, each read from (first wins) argument, environment, TOML file.
 
-    The environment name is `MILLSTREAM_<GROUP>_<FIELD>`; the file is `MILLSTREAM_CONFIG`, its table `[group]`. A group is a subclass: `class JoinSettings(MillstreamSettings, group="join")`.
+    The environment name is `MILLSTREAM_<GROUP>_<FIELD>`; the file is `MILLSTREAM_CONFIG`, its table `[group]`.
+    A group is a subclass: `class JoinSettings(MillstreamSettings, group="join")`.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid")
