@@ -1,0 +1,72 @@
+"""Records that cannot be used, kept with their original bytes and the reason."""
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Literal, get_args
+
+Reason = Literal[
+    "empty",
+    "oversized",
+    "malformed",
+    "unknown_version",
+    "future_time",
+    "unmappable",
+    "late_click",
+    "orphaned_click",
+    "excess_click",
+]
+"""Why a record is a dead letter. The last three are sound clicks that no label takes; they are counted apart."""
+
+REASONS: tuple[Reason, ...] = get_args(Reason)
+
+LOST_CLICK_REASONS: tuple[Reason, ...] = ("late_click", "orphaned_click", "excess_click")
+
+MAX_ORIGINAL_BYTES = 512 * 1024
+"""A longer original is cut to its first so many bytes: letter and headers must fit the dead-letter topic."""
+
+_MAX_MESSAGE_CHARS = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """A record for `dead-letters`: original key and value, and headers that say where from and why."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: dict[str, bytes]
+
+
+def dead_letter_headers(
+    *, topic: str, partition: int, offset: int, stage: str, reason: str, error: Exception | str
+) -> dict[str, bytes]:
+    """Return the headers of a dead letter.
+
+    Args:
+        topic: Topic of the original record.
+        partition: Its partition.
+        offset: Its offset.
+        stage: Process that could not use it: join, adapter, scorer, trainer, evaluator.
+        reason: One of `REASONS`.
+        error: What went wrong; its class becomes a header.
+    """
+    fields = {
+        "topic": topic,
+        "partition": str(partition),
+        "offset": str(offset),
+        "stage": stage,
+        "reason": reason,
+        "exception": type(error).__name__ if isinstance(error, Exception) else "",
+        "message": str(error)[:_MAX_MESSAGE_CHARS],
+    }
+    return {f"millstream.{name}": text.encode() for name, text in fields.items()}
+
+
+def dead_letter(key: bytes | None, value: bytes | None, headers: dict[str, bytes]) -> DeadLetter:
+    """Return the letter, its value cut if it is too large to send (headers `.truncated` and `.sha256` then tell)."""
+    if value is None or len(value) <= MAX_ORIGINAL_BYTES:
+        return DeadLetter(key=key, value=value, headers=headers)
+    cut = {
+        "millstream.truncated": str(len(value)).encode(),
+        "millstream.sha256": sha256(value).hexdigest().encode(),
+    }
+    return DeadLetter(key=key, value=value[:MAX_ORIGINAL_BYTES], headers=headers | cut)
