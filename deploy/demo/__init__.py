@@ -1,0 +1,1 @@
+"""The demo: the production processes under one supervisor, on a simulated shop or a recorded log."""
