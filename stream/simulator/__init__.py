@@ -1,0 +1,1 @@
+"""A simulated shop: catalogue, users with tastes that drift, sessions, delayed clicks and the junk of a real stream."""

@@ -1,0 +1,49 @@
+"""What users like: weights on attributes, shared within a group, and the part that is one's own."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.simulator.catalogue import ATTRIBUTES, Item
+
+GROUPS = ("office", "party", "travel")
+"""Groups of users, named by the occasion they shop for."""
+
+_EMPHASIS = (1.25, 1.0, 1.0, 0.5)
+"""How much style, colour, material and noun matter."""
+
+
+class Tastes:
+    """The taste of every user for every item, standard deviation 1 over users and items.
+
+    Everybody follows the same fashion in part, each group adds its own likes, and each user has private ones.
+
+    Args:
+        group_of_user: Group index of each user, shape (users,).
+        shared_share: Share of the variance that is not private.
+        rng: Where the weights come from.
+    """
+
+    def __init__(self, group_of_user: NDArray[np.int64], shared_share: float, rng: np.random.Generator) -> None:
+        fashion = _weights(1, rng)
+        groups = _weights(len(GROUPS), rng)
+        private = _weights(len(group_of_user), rng)
+        shared = np.sqrt(0.6) * fashion + np.sqrt(0.4) * groups[group_of_user]
+        self._weights = np.sqrt(shared_share) * shared + np.sqrt(1.0 - shared_share) * private
+
+    def of_all(self, item: Item) -> NDArray[np.float64]:
+        """Return every user's taste for an item, shape (users,)."""
+        starts = np.cumsum([0, *(len(words) for words in ATTRIBUTES[:-1])])
+        return self._weights[:, starts + np.array(item.attributes)].sum(axis=1)
+
+
+def _weights(rows: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return attribute weights, shape (rows, attribute values), that sum to variance 1 over one item."""
+    emphasis = np.array(_EMPHASIS) / np.linalg.norm(_EMPHASIS)
+    columns = []
+    for strength, words in zip(emphasis, ATTRIBUTES, strict=True):
+        column = rng.normal(size=(rows, len(words)))
+        # Centred and scaled: how strong a shop's tastes are must not depend on the luck of a few draws.
+        column -= column.mean(axis=1, keepdims=True)
+        column /= column.std(axis=1, keepdims=True)
+        columns.append(strength * column)
+    return np.concatenate(columns, axis=1)
