@@ -96,6 +96,14 @@ class JoinSettings(MillstreamSettings, group="join"):
     orphan_wait_seconds: float = Field(
         10.0, ge=0, description="how long a click waits for an impression that comes after it"
     )
+    lateness_seconds: float = Field(
+        1.0,
+        ge=0,
+        description="how far out of event-time order records of a partition may come: windows close so much later",
+    )
+    max_ahead_seconds: float = Field(
+        60.0, ge=0, description="how far an event time may lie ahead of its record; beyond it is a dead letter"
+    )
     quiet_seconds: float = Field(
         15.0,
         gt=0,
@@ -110,6 +118,12 @@ class JoinSettings(MillstreamSettings, group="join"):
         500_000,
         ge=1,
         description="impressions held per worker; above it the oldest windows close early, flagged window_cut",
+    )
+    instance: str = Field(
+        "0", min_length=1, description="name of this worker slot: unique in the group, the same after a restart"
+    )
+    stall_seconds: float = Field(
+        120.0, gt=0, description="the process ends itself when records wait and none has moved for so long"
     )
 
 
