@@ -1,0 +1,117 @@
+"""The engine: one model on one device, scoring any number of impressions under exactly one version."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from scorer.batching import plan_micro_batches
+from scorer.bundle import ModelBundle
+from scorer.features import EncodedRow, collate
+from scorer.settings import Precision, ScorerSettings
+from stream.events import Impression
+
+Doubles = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredBatch:
+    """What one version says about some impressions, in their order.
+
+    Attributes:
+        z: Logit of a click, float64 [B].
+        hidden_norm: L2 norm of the head's input, float64 [B].
+        version: The one version that made all of it.
+        num_tokens: Tokens scored, padding not counted.
+        num_unknown: How many of them were unknown to the tokenizer.
+    """
+
+    z: Doubles
+    hidden_norm: Doubles
+    version: str
+    num_tokens: int
+    num_unknown: int
+
+
+def forward_rows(
+    bundle: ModelBundle, rows: Sequence[EncodedRow], *, max_batch_tokens: int, precision: Precision | None = None
+) -> tuple[Doubles, Doubles]:
+    """Return z and the norm of the head's input of every row, in order; nothing learns and nothing is drawn.
+
+    Args:
+        bundle: Model and statistics. The model must be in eval mode.
+        rows: Encoded impressions.
+        max_batch_tokens: Tokens of one forward pass, padding included.
+        precision: Arithmetic; the bundle's own by default.
+    """
+    z = np.empty(len(rows))
+    hidden_norm = np.empty(len(rows))
+    device = bundle.model.head.weight.device
+    with torch.inference_mode(), arithmetic(device, precision or bundle.precision):
+        for indices in plan_micro_batches([len(row.ids) for row in rows], max_batch_tokens):
+            batch = collate([rows[index] for index in indices], bundle.statistics, device)
+            scores = bundle.model(batch)
+            z[indices] = scores.z_B.double().cpu().numpy()
+            hidden_norm[indices] = scores.h_BD.double().norm(dim=1).cpu().numpy()
+    return z, hidden_norm
+
+
+def arithmetic(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
+    """Return the context in which the encoder computes: bf16 matrix products under autocast, or plain fp32."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+class Engine:
+    """Scores impressions with one model; a swap waits for the call that runs, and the next call waits for the swap.
+
+    Args:
+        bundle: The version to serve, its model already on its device and in eval mode.
+        settings: `max_batch_tokens` bounds one forward pass.
+    """
+
+    def __init__(self, bundle: ModelBundle, settings: ScorerSettings) -> None:
+        self.bundle = bundle
+        self._max_batch_tokens = settings.max_batch_tokens
+        self._lock = Lock()
+
+    def replace(self, bundle: ModelBundle, tensors: Mapping[str, Tensor]) -> None:
+        """Make a version the one that serves, between two calls of `score`.
+
+        Args:
+            bundle: The new version around the model that is already here.
+            tensors: Its tensors, copied into the live ones in place: whatever holds their addresses (a captured graph,
+                a compiled model) goes on working.
+        """
+        live = self.bundle.model.state_dict()
+        with self._lock, torch.no_grad():
+            for name, tensor in tensors.items():
+                live[name].copy_(tensor)
+            self.bundle = bundle
+
+    @property
+    def version(self) -> str:
+        """The version that the next call will use."""
+        return self.bundle.version
+
+    def score(self, impressions: Sequence[Impression]) -> ScoredBatch:
+        """Return the scores in the order of the impressions, all by one version."""
+        return self.score_rows(self.bundle.featurizer.encode(impressions))
+
+    def score_rows(self, rows: Sequence[EncodedRow]) -> ScoredBatch:
+        """Return the scores of rows that the same featurizer encoded."""
+        with self._lock:
+            version = self.bundle.version
+            z, hidden_norm = forward_rows(self.bundle, rows, max_batch_tokens=self._max_batch_tokens)
+        return ScoredBatch(
+            z=z,
+            hidden_norm=hidden_norm,
+            version=version,
+            num_tokens=sum(len(row.ids) for row in rows),
+            num_unknown=sum(row.num_unknown for row in rows),
+        )

@@ -1,0 +1,1 @@
+"""How much a labeled impression should teach the model."""

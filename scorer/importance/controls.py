@@ -1,0 +1,32 @@
+"""Controls: strategies that look at nothing. They are what the others must beat."""
+
+import numpy as np
+
+from scorer.importance.strategy import Doubles, Importance, State, compose
+
+
+class FixedShare:
+    """Every row is learned with the same probability and weight 1.
+
+    pi = share, w = 1. Unbiased; the gradient's variance is that of a smaller sample. `full` (share 1) is the most that
+    can be learned, `uniform` (share = budget) the baseline at equal cost, `no_update` (share 0) a model left alone.
+
+    Args:
+        name: full, uniform or no_update.
+        share: pi of every row.
+    """
+
+    def __init__(self, name: str, share: float) -> None:
+        self.name = name
+        self._share = share
+
+    def weigh(self, z: Doubles, label: Doubles, hidden_norm: Doubles) -> Importance:
+        """Return the same for every row."""
+        return compose(self.name, np.full_like(z, self._share))
+
+    def snapshot(self) -> State:
+        """Return nothing: there is no state."""
+        return {}
+
+    def restore(self, state: State) -> None:
+        """Do nothing: there is no state."""

@@ -1,0 +1,44 @@
+"""The seed strategy: weigh a row by its own click probability."""
+
+import numpy as np
+
+from scorer.importance.running import RunningMean
+from scorer.importance.strategy import Doubles, Importance, State, compose, sigmoid
+
+
+class SeedSigmoid:
+    """pi = budget, w = sigmoid(z) / running mean of sigmoid(z), clipped to [0.1, 10].
+
+    The weight depends on the impression alone, not on its label, so the learned probability stays calibrated; what
+    changes is where the model spends its capacity. It looks away from surprising clicks (a click with p = 0.01 weighs
+    a tenth of the mean or less), so it is slow to follow a drift.
+
+    Args:
+        budget: Expected share of rows that are learned.
+    """
+
+    name = "seed_sigmoid"
+
+    def __init__(self, budget: float) -> None:
+        self._budget = budget
+        self._mean_sigmoid = RunningMean()
+
+    def weigh(self, z: Doubles, label: Doubles, hidden_norm: Doubles) -> Importance:
+        """Return what the rows teach."""
+        p = sigmoid(z)
+        if not self._mean_sigmoid.count:
+            self._mean_sigmoid.update(p)
+            mean = self._mean_sigmoid.value
+        else:
+            mean = self._mean_sigmoid.value
+            self._mean_sigmoid.update(p)
+        return compose(self.name, np.full_like(z, self._budget), factors=(p / mean,), mean_sigmoid=mean)
+
+    def snapshot(self) -> State:
+        """Return the running mean and the rows behind it."""
+        return {"mean_sigmoid": self._mean_sigmoid.value, "count": self._mean_sigmoid.count}
+
+    def restore(self, state: State) -> None:
+        """Continue from a snapshot."""
+        self._mean_sigmoid.value = state["mean_sigmoid"]
+        self._mean_sigmoid.count = state["count"]

@@ -1,0 +1,387 @@
+"""The model registry: immutable version directories, published atomically, and the aliases that point to them.
+
+<root>/<line>-<number>/manifest.json         what it is, and the sha256 of every other file
+                       config.json           architecture
+                       frozen.safetensors    tensors that do not learn, hard-linked from the parent
+                       trained.safetensors   tensors that do
+                       statistics.json       of the numeric features
+                       tokenizer.json
+<root>/aliases/champion                      the name of a version
+"""
+
+import copy
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from hashlib import file_digest, sha256
+from importlib.metadata import version as library_version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from scorer.bundle import ModelBundle
+from scorer.features import TOKENIZER_FILE, FeatureSpec, Featurizer, NumericStatistics
+from scorer.golden import golden_z
+from scorer.model import CtrBert, CtrConfig
+from scorer.settings import Precision
+from stream.events import Alias, GateResult
+
+MANIFEST = "manifest.json"
+CONFIG = "config.json"
+FROZEN = "frozen.safetensors"
+TRAINED = "trained.safetensors"
+STATISTICS = "statistics.json"
+LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
+ALIASES: tuple[Alias, ...] = ("champion", "previous", "frozen")
+
+_VERSION = re.compile(r"([0-9a-f]{8})-(\d{6})")
+
+
+class RegistryError(ValueError):
+    """A version that cannot be published, found or trusted; the message says what to do."""
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a version is and where it comes from.
+
+    Attributes:
+        version: Its name.
+        line: Its model line.
+        number: Its place in the line: 0 initialised, 1 warm-started, 1 + k after update k.
+        parent: Version it was trained from; null for the first.
+        created_ms: When it was published.
+        files: sha256 of every other file.
+        features: What it reads from an impression.
+        precision: Arithmetic of the line.
+        golden_z: Logits of the golden query, computed in fp32 by the publisher.
+        libraries: Versions of the libraries that made it.
+        plan: The plan of its last update, as the trainer describes it.
+        covered_offsets: Next offset of `weighted-examples`, by partition number, that its plans had covered.
+        gate: The judgement that let it serve.
+    """
+
+    version: str
+    line: str
+    number: int
+    parent: str | None
+    created_ms: int
+    files: dict[str, str]
+    features: FeatureSpec
+    precision: Precision
+    golden_z: tuple[float, ...]
+    libraries: dict[str, str]
+    plan: dict[str, Any] = {}
+    covered_offsets: dict[str, int] = {}
+    gate: GateResult | None = None
+
+
+def version_name(line: str, number: int) -> str:
+    """Return the name of a version of a line."""
+    return f"{line}-{number:06d}"
+
+
+def parse_version(version: str) -> tuple[str, int]:
+    """Return line and number of a version.
+
+    Raises:
+        RegistryError: it is not a version name (and so no path out of the registry either).
+    """
+    match = _VERSION.fullmatch(version)
+    if match is None:
+        message = f"{version!r} is not a version: 8 hex digits, a dash and 6 digits; see `millstream models list`"
+        raise RegistryError(message)
+    return match[1], int(match[2])
+
+
+class ModelRegistry:
+    """A directory of versions.
+
+    Args:
+        root: The directory; made when missing.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        (root / "aliases").mkdir(parents=True, exist_ok=True)
+
+    def publish(
+        self,
+        bundle: ModelBundle,
+        *,
+        created_ms: int,
+        parent: str | None = None,
+        plan: Mapping[str, Any] | None = None,
+        covered_offsets: Mapping[str, int] | None = None,
+        gate: GateResult | None = None,
+    ) -> str:
+        """Write the bundle as an immutable version and return its digest (sha256 of its manifest).
+
+        It appears whole or not at all. Publishing the same content again is a no-op that returns the digest of what is
+        there, so that a restarted trainer may repeat its last step.
+
+        Raises:
+            RegistryError: the version exists with other content.
+        """
+        line, number = parse_version(bundle.version)
+        with tempfile.TemporaryDirectory(prefix=".publishing-", dir=self.root) as name:
+            directory = Path(name) / bundle.version
+            directory.mkdir()
+            files = self._write_files(bundle, directory, parent)
+            if self.path(bundle.version).exists():
+                return self._published_digest(bundle.version, files)
+            manifest = Manifest(
+                version=bundle.version,
+                line=line,
+                number=number,
+                parent=parent,
+                created_ms=created_ms,
+                files=files,
+                features=bundle.featurizer.spec,
+                precision=bundle.precision,
+                golden_z=golden_z(bundle),
+                libraries={library: library_version(library) for library in LIBRARIES},
+                plan=dict(plan or {}),
+                covered_offsets=dict(covered_offsets or {}),
+                gate=gate,
+            )
+            (directory / MANIFEST).write_bytes(_to_json(manifest))
+            for path in directory.iterdir():
+                _sync_file(path)
+            _sync_directory(directory)
+            directory.rename(self.path(bundle.version))
+        _sync_directory(self.root)
+        return self.digest(bundle.version)
+
+    def load(
+        self,
+        version: str,
+        *,
+        verify: bool = True,
+        sharing: ModelBundle | None = None,
+        device: torch.device | str = "cpu",
+        cached_segments: int = 50_000,
+    ) -> ModelBundle:
+        """Return a version, ready to score.
+
+        Args:
+            version: Its name.
+            verify: Whether to compare every file that is read with its digest.
+            sharing: A loaded version. What is equal is not read again but shared: tensors that do not learn, and the
+                featurizer with its cache.
+            device: Where the model goes when nothing is shared; else it goes where the shared one is.
+            cached_segments: Size of the featurizer's cache when it is not shared.
+
+        Raises:
+            RegistryError: it does not exist or a file is not what was published.
+        """
+        manifest = self.manifest(version)
+        directory = self.path(version)
+        shared = _shared_files(manifest, sharing)
+        if verify:
+            _refuse(version, _differences(directory, manifest, skipped=shared))
+        if sharing is not None and {CONFIG, FROZEN} <= shared:
+            model = _copy_with_shared_tensors(sharing.model)
+            model.load_state_dict(load_file(directory / TRAINED), strict=False)
+        else:
+            model = CtrBert(msgspec.json.decode((directory / CONFIG).read_bytes(), type=CtrConfig)).to(device)
+            model.load_state_dict(load_file(directory / FROZEN) | load_file(directory / TRAINED))
+        if sharing is not None and TOKENIZER_FILE in shared and sharing.featurizer.spec == manifest.features:
+            featurizer = sharing.featurizer
+        else:
+            featurizer = Featurizer(directory, manifest.features, cached_segments=cached_segments)
+        return ModelBundle(
+            model=model,
+            featurizer=featurizer,
+            statistics=NumericStatistics.from_json(msgspec.json.decode((directory / STATISTICS).read_bytes())),
+            version=version,
+            precision=manifest.precision,
+            digests=manifest.files,
+        )
+
+    def path(self, version: str) -> Path:
+        """Return where a version is, whether or not it exists.
+
+        Raises:
+            RegistryError: it is not a version name.
+        """
+        parse_version(version)
+        return self.root / version
+
+    def manifest(self, version: str) -> Manifest:
+        """Return the manifest of a version.
+
+        Raises:
+            RegistryError: the version does not exist or its manifest cannot be read.
+        """
+        return _read_manifest(version, self.path(version))
+
+    def digest(self, version: str) -> str:
+        """Return the sha256 of a version's manifest, which names the digest of everything else in it."""
+        self.manifest(version)
+        return sha256((self.path(version) / MANIFEST).read_bytes()).hexdigest()
+
+    def versions(self) -> list[str]:
+        """Return every version, oldest first within its line."""
+        return sorted(path.name for path in self.root.iterdir() if _VERSION.fullmatch(path.name))
+
+    def verify(self, version: str) -> list[str]:
+        """Return what is wrong with a version, one line each; an empty list means it can be trusted."""
+        try:
+            manifest = self.manifest(version)
+        except RegistryError as error:
+            return [str(error)]
+        directory = self.path(version)
+        problems = _differences(directory, manifest, skipped=set())
+        if not problems:
+            problems += [
+                f"{name}: tensor {key} has values that are not finite"
+                for name in (FROZEN, TRAINED)
+                for key, tensor in load_file(directory / name).items()
+                if tensor.is_floating_point() and not tensor.isfinite().all()
+            ]
+        return problems
+
+    def prune(self, keep: int, protected: Iterable[str] = ()) -> list[str]:
+        """Remove all but the newest `keep` versions and return the names of those removed.
+
+        Whatever an alias points to, and whatever is protected, stays.
+        """
+        aliased = {self.alias(alias) for alias in ALIASES}
+        by_age = sorted(self.versions(), key=lambda version: (self.manifest(version).created_ms, version))
+        doomed = [version for version in by_age[: max(0, len(by_age) - keep)] if version not in {*aliased, *protected}]
+        for version in doomed:
+            # The rename makes the removal atomic: a reader finds the whole version or none.
+            grave = self.root / f".removing-{version}"
+            self.path(version).rename(grave)
+            shutil.rmtree(grave)
+        return doomed
+
+    def set_alias(self, alias: Alias, version: str) -> None:
+        """Point an alias to an existing version, atomically.
+
+        Raises:
+            RegistryError: the alias is not one of ours or the version does not exist.
+        """
+        self.manifest(version)
+        path = self._alias_path(alias)
+        temporary = path.with_suffix(".new")
+        temporary.write_text(version)
+        _sync_file(temporary)
+        os.replace(temporary, path)
+        _sync_directory(path.parent)
+
+    def alias(self, alias: Alias) -> str | None:
+        """Return the version an alias points to, or None."""
+        path = self._alias_path(alias)
+        return path.read_text().strip() if path.is_file() else None
+
+    def _alias_path(self, alias: Alias) -> Path:
+        if alias not in ALIASES:
+            message = f"alias {alias!r} is not one of {', '.join(ALIASES)}"
+            raise RegistryError(message)
+        return self.root / "aliases" / alias
+
+    def _write_files(self, bundle: ModelBundle, directory: Path, parent: str | None) -> dict[str, str]:
+        model = bundle.model
+        trained = model.trainable_parameters()
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+        frozen = {name: tensor for name, tensor in tensors.items() if name not in trained}
+        (directory / CONFIG).write_bytes(_to_json(model.config))
+        (directory / STATISTICS).write_bytes(_to_json(bundle.statistics.to_json()))
+        shutil.copyfile(bundle.featurizer.tokenizer_dir / TOKENIZER_FILE, directory / TOKENIZER_FILE)
+        save_file({name: tensors[name] for name in trained}, directory / TRAINED)
+        inherited = self.path(parent) / FROZEN if parent else None
+        if inherited is not None and _holds(inherited, frozen):
+            os.link(inherited, directory / FROZEN)
+        else:
+            save_file(frozen, directory / FROZEN)
+        return {path.name: _sha256(path) for path in sorted(directory.iterdir())}
+
+    def _published_digest(self, version: str, files: Mapping[str, str]) -> str:
+        published = self.manifest(version).files
+        different = sorted(name for name in {*files, *published} if files.get(name) != published.get(name))
+        if different:
+            message = (
+                f"version {version} exists with other content ({', '.join(different)}); versions never change: "
+                f"publish under another number, or start a new line with `millstream models init`"
+            )
+            raise RegistryError(message)
+        return self.digest(version)
+
+
+def _shared_files(manifest: Manifest, sharing: ModelBundle | None) -> set[str]:
+    digests = sharing.digests if sharing else {}
+    return {name for name in (CONFIG, FROZEN, TOKENIZER_FILE) if digests.get(name) == manifest.files.get(name)}
+
+
+def _copy_with_shared_tensors(model: CtrBert) -> CtrBert:
+    trained = model.trainable_parameters()
+    shared = {id(parameter): parameter for name, parameter in model.named_parameters() if name not in trained}
+    return copy.deepcopy(model, memo=dict(shared))
+
+
+def _read_manifest(version: str, directory: Path) -> Manifest:
+    try:
+        return msgspec.json.decode((directory / MANIFEST).read_bytes(), type=Manifest)
+    except FileNotFoundError as error:
+        message = f"version {version} is not in {directory.parent}; see `millstream models list`"
+        raise RegistryError(message) from error
+    except msgspec.DecodeError as error:
+        message = f"version {version}: its {MANIFEST} cannot be read ({error}); restore the directory from a copy"
+        raise RegistryError(message) from error
+
+
+def _differences(directory: Path, manifest: Manifest, *, skipped: set[str]) -> list[str]:
+    problems = []
+    for name, digest in manifest.files.items():
+        if name in skipped:
+            continue
+        if Path(name).name != name or not (directory / name).is_file():
+            problems.append(f"{name}: missing")
+        elif (found := _sha256(directory / name)) != digest:
+            problems.append(f"{name}: sha256 is {found}, published as {digest}")
+    return problems
+
+
+def _refuse(version: str, problems: list[str]) -> None:
+    if problems:
+        message = f"version {version} is not what was published ({'; '.join(problems)}); serve another version"
+        raise RegistryError(message)
+
+
+def _holds(path: Path, tensors: Mapping[str, Tensor]) -> bool:
+    if not path.is_file():
+        return False
+    with safe_open(path, framework="pt") as stored:
+        return set(stored.keys()) == set(tensors) and all(
+            torch.equal(stored.get_tensor(name), tensor) for name, tensor in tensors.items()
+        )
+
+
+def _to_json(value: Any) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(value, order="deterministic"), indent=2)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
+
+
+def _sync_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_directory(path: Path) -> None:
+    # On Linux a directory is synced like a file; without it a crash may forget the rename.
+    _sync_file(path)
