@@ -1,0 +1,277 @@
+"""The checkpoint: all private state of the trainer as one unit, written whole or not at all.
+
+<trainer directory>/line                                     the current model line
+                    <line>/checkpoints/checkpoint-<sequence> manifest.json, state.json, tensors.safetensors, replay.bin
+                    <line>/plans/plan-<update>.json          fixed inputs, written before their updates
+                    <line>/ledger/update-<update>.parquet    what became of every row
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+from safetensors.torch import load, save
+from torch import Tensor
+
+from scorer.features import FeatureSpec
+from trainer.durable_files import remove_directory, sha256, write_directory_durably, write_durably
+from trainer.failpoints import Failpoints
+from trainer.ledger_segments import SegmentReference
+
+FORMAT = 1
+"""Version of the layout. A newer one is refused, never guessed at."""
+
+_MANIFEST, _STATE, _TENSORS, _REPLAY = "manifest.json", "state.json", "tensors.safetensors", "replay.bin"
+_NAME = re.compile(r"checkpoint-(\d{10})")
+
+
+class CheckpointError(ValueError):
+    """No checkpoint that can be used; the message says what to do."""
+
+
+class Contract(msgspec.Struct, frozen=True, kw_only=True):
+    """What must not change under a model line: what the model reads, and how the log is laid out.
+
+    Attributes:
+        tokenizer_sha256: Digest of the tokenizer file.
+        features: What is read from an impression.
+        partitions: Partitions of `weighted-examples`.
+    """
+
+    tokenizer_sha256: str
+    features: FeatureSpec
+    partitions: int
+
+    def differences(self, found: "Contract") -> list[str]:
+        """Return what is different now, one phrase each."""
+        fields = ("tokenizer_sha256", "features", "partitions")
+        return [
+            f"{name} was {getattr(self, name)} and is {getattr(found, name)}"
+            for name in fields
+            if getattr(self, name) != getattr(found, name)
+        ]
+
+
+class LineState(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything of a checkpoint that is no tensor.
+
+    Attributes:
+        line: The model line.
+        contract: What must not change under it.
+        offsets: Next offset of `weighted-examples` by partition.
+        champion: Version that serves.
+        lineage: Published version that the weights descend from.
+        update: Updates learned so far.
+        number: Number that the weights would be published under.
+        num_steps: Optimizer steps in the life of the line.
+        previous: Version that served before the champion.
+        champion_checkpoint: Checkpoint that holds the champion's weights and optimizer; null when none does.
+        covered: Next offset by partition that the weights have learned up to.
+        holds_in_row: Holds since the last promotion.
+        rows_since_champion: Rows learned since the champion's weights.
+        discarded_rows: Rows whose learning was undone by restoring an older version, in the life of the line.
+        paused: No update is cut.
+        promotions_stopped: After a rollback nothing is promoted until an operator resumes.
+        command_offset: Next offset of `trainer-commands`.
+        evidence_since_ms: Record time at which the gate's pool began; null when it is empty.
+        evidence_until_ms: Record time of its newest record.
+        num_newest_judged: Rows of the last plan in the pool.
+        ledger: The last ledger segment.
+        statistics: Running statistics of the numeric features.
+        replay_state: Bookkeeping of the replay buffer.
+    """
+
+    line: str
+    contract: Contract
+    offsets: dict[int, int]
+    champion: str
+    lineage: str
+    update: int = 0
+    number: int = 0
+    num_steps: int = 0
+    previous: str | None = None
+    champion_checkpoint: str | None = None
+    covered: dict[int, int] = {}
+    holds_in_row: int = 0
+    rows_since_champion: int = 0
+    discarded_rows: int = 0
+    paused: bool = False
+    promotions_stopped: bool = False
+    command_offset: int = 0
+    evidence_since_ms: int | None = None
+    evidence_until_ms: int = 0
+    num_newest_judged: int = 0
+    ledger: SegmentReference | None = None
+    statistics: dict[str, Any] = {}
+    replay_state: dict[str, Any] = {}
+
+
+class CheckpointManifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What makes a checkpoint complete: the sha256 of every other file in it."""
+
+    format: int
+    files: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state of a trainer between two updates.
+
+    Attributes:
+        state: Everything that is no tensor.
+        tensors: Weights, optimizer state, first copies, evidence; named by their owners.
+        replay: Rows of the replay buffer.
+        name: Its directory; empty before it is written.
+        damaged: Newer checkpoints that could not be used, one line each.
+    """
+
+    state: LineState
+    tensors: Mapping[str, Tensor]
+    replay: bytes = b""
+    name: str = ""
+    damaged: tuple[str, ...] = field(default=())
+
+    @property
+    def offsets(self) -> dict[int, int]:
+        """Next offset of `weighted-examples` by partition: everything before it is in the ledger."""
+        return dict(self.state.offsets)
+
+
+class CheckpointStore:
+    """The checkpoints of one model line, newest last.
+
+    Args:
+        directory: Where they are; made when missing.
+        keep: How many complete ones stay.
+        failpoints: Where tests crash.
+    """
+
+    def __init__(self, directory: Path, *, keep: int = 3, failpoints: Failpoints | None = None) -> None:
+        self._directory = directory
+        self._keep = keep
+        self._failpoints = failpoints or Failpoints()
+        directory.mkdir(parents=True, exist_ok=True)
+
+    def write(self, checkpoint: Checkpoint) -> tuple[str, int]:
+        """Write a checkpoint as one unit and return its name and size in bytes; then drop the oldest.
+
+        The one that holds the champion's weights stays: it is what repeated holds go back to.
+        """
+        names = self.names()
+        sequence = int(names[-1].removeprefix("checkpoint-")) + 1 if names else 0
+        name = f"checkpoint-{sequence:010d}"
+        files = {
+            _STATE: msgspec.json.encode(checkpoint.state),
+            _TENSORS: save({key: tensor.detach().cpu().contiguous() for key, tensor in checkpoint.tensors.items()}),
+            _REPLAY: checkpoint.replay,
+        }
+        manifest = CheckpointManifest(format=FORMAT, files={key: sha256(content) for key, content in files.items()})
+        files[_MANIFEST] = msgspec.json.encode(manifest)
+        write_directory_durably(
+            self._directory / name,
+            files,
+            before_rename=lambda: self._failpoints.pass_through("checkpoint_before_rename"),
+        )
+        self._drop_oldest(checkpoint.state.champion_checkpoint)
+        return name, sum(len(content) for content in files.values())
+
+    def load_latest(self) -> Checkpoint:
+        """Return the newest complete checkpoint, passing damaged ones and naming them.
+
+        Raises:
+            CheckpointError: there is none.
+        """
+        damaged: list[str] = []
+        for name in reversed(self.names()):
+            try:
+                loaded = self.load(name)
+            except CheckpointError as error:
+                damaged.append(str(error))
+                structlog.get_logger(__name__).error("checkpoint_damaged", checkpoint=name, message=str(error))
+                continue
+            return Checkpoint(loaded.state, loaded.tensors, loaded.replay, name, tuple(damaged))
+        found = f"all {len(damaged)} are damaged ({damaged[0]})" if damaged else "there is none"
+        message = f"no usable checkpoint in {self._directory}: {found}; start a new line with `millstream models init`"
+        raise CheckpointError(message)
+
+    def load(self, name: str) -> Checkpoint:
+        """Return one checkpoint, every file compared with its digest.
+
+        Raises:
+            CheckpointError: it is missing, damaged, or written by a newer release.
+        """
+        directory = self._directory / name
+        try:
+            manifest = msgspec.json.decode((directory / _MANIFEST).read_bytes(), type=CheckpointManifest)
+            if manifest.format > FORMAT:
+                message = f"{name} has format {manifest.format}, this release reads up to {FORMAT}; upgrade Millstream"
+                raise CheckpointError(message)
+            files = {key: (directory / key).read_bytes() for key in manifest.files}
+            for key, content in files.items():
+                if sha256(content) != manifest.files[key]:
+                    message = f"{name}: {key} is not what was written (sha256 differs)"
+                    raise CheckpointError(message)
+            state = msgspec.json.decode(files[_STATE], type=LineState)
+        except (OSError, msgspec.DecodeError, KeyError) as error:
+            message = f"{name} cannot be read: {error}"
+            raise CheckpointError(message) from error
+        return Checkpoint(state, load(files[_TENSORS]), files[_REPLAY], name)
+
+    def names(self) -> list[str]:
+        """Return the checkpoints that are in place, oldest first."""
+        return sorted(path.name for path in self._directory.iterdir() if _NAME.fullmatch(path.name))
+
+    def oldest_update(self) -> int:
+        """Return the number of updates learned at the oldest checkpoint that recovery may fall back to."""
+        oldest = self.names()[-self._keep :][0]
+        return msgspec.json.decode((self._directory / oldest / _STATE).read_bytes(), type=LineState).update
+
+    def _drop_oldest(self, champion: str | None) -> None:
+        for name in self.names()[: -self._keep]:
+            if name != champion:
+                remove_directory(self._directory / name)
+
+
+def line_directory(trainer_dir: Path, line: str) -> Path:
+    """Return where the private state of a model line is."""
+    return trainer_dir / line
+
+
+def checkpoint_store(
+    trainer_dir: Path, line: str, *, keep: int = 3, failpoints: Failpoints | None = None
+) -> CheckpointStore:
+    """Return the checkpoints of a model line."""
+    return CheckpointStore(line_directory(trainer_dir, line) / "checkpoints", keep=keep, failpoints=failpoints)
+
+
+def current_line(trainer_dir: Path) -> str:
+    """Return the model line that the trainer keeps learning.
+
+    Raises:
+        CheckpointError: there is none yet.
+    """
+    try:
+        return (trainer_dir / "line").read_text().strip()
+    except FileNotFoundError as error:
+        message = (
+            f"no model line in {trainer_dir}; make one with `millstream models init` or `millstream models warm-start`"
+        )
+        raise CheckpointError(message) from error
+
+
+def set_current_line(trainer_dir: Path, line: str) -> None:
+    """Make a line the one that the trainer keeps learning; older lines stay on disk with their ledgers."""
+    write_durably(trainer_dir / "line", line.encode())
+
+
+def load_latest(trainer_dir: Path) -> Checkpoint:
+    """Return the newest complete checkpoint of the current line.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    return checkpoint_store(trainer_dir, current_line(trainer_dir)).load_latest()
