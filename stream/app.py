@@ -1,15 +1,22 @@
 """The Faust app every stream process starts from, with the settings measured to lose nothing."""
 
+import asyncio
 import ssl
 import sys
+from collections.abc import Awaitable, Iterable
+from dataclasses import dataclass
 from typing import NoReturn
 
 import faust
 import faust.streams
 import mode.loop
+from aiokafka.errors import KafkaError
+from faust.exceptions import FaustError
+from faust.types import TP, RecordMetadata
 from faust.types.auth import CredentialsT
 from mode.supervisors import CrashingSupervisor
 
+from stream.dead_letters import Record
 from stream.logs import logging_config
 from stream.settings import KafkaSettings, state_directory
 
@@ -53,6 +60,8 @@ def create_app(name: str, kafka: KafkaSettings, *, instance: str) -> faust.App:
         producer_acks=-1,
         producer_linger=0.005,
         producer_max_request_size=2 * 1024 * 1024,
+        # Faust's 20 minutes would hold a chunk through an outage; after this it fails and is sent again.
+        producer_request_timeout=40.0,
         # True waits, in a rebalance and at exit, until every held record is acknowledged: a whole window.
         stream_wait_empty=False,
         stream_recovery_delay=0.0,
@@ -93,3 +102,71 @@ def _ssl_context(kafka: KafkaSettings) -> ssl.SSLContext:
     if kafka.ssl_certfile:
         context.load_cert_chain(kafka.ssl_certfile, kafka.ssl_keyfile)
     return context
+
+
+class DeliveryError(RuntimeError):
+    """A record was not confirmed by Kafka; send the whole chunk again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A record and where it goes.
+
+    Attributes:
+        topic: Full name of the topic.
+        partition: Its partition; None lets the key decide.
+        record: Key, value and headers.
+    """
+
+    topic: str
+    partition: int | None
+    record: Record
+
+
+async def deliver(app: faust.App, deliveries: Iterable[Delivery]) -> None:
+    """Send the records in their order, and return when Kafka has confirmed every one.
+
+    Raises:
+        DeliveryError: if one was not confirmed. None is in flight then; those that were confirmed will be repeated.
+    """
+    pending: list[Awaitable[RecordMetadata]] = []
+    failure: BaseException | None = None
+    for delivery in deliveries:
+        key, value, headers = delivery.record.key, delivery.record.value, delivery.record.headers
+        try:
+            # Sending can fail at once too: the producer is not ready while the app shuts down.
+            pending.append(await app.producer.send(delivery.topic, key, value, delivery.partition, None, headers))
+        except (FaustError, KafkaError) as error:
+            failure = error
+            break
+    results = await asyncio.gather(*pending, return_exceptions=True)
+    failure = next((result for result in results if isinstance(result, BaseException)), failure)
+    if failure is not None:
+        message = f"a record was not confirmed: {type(failure).__name__}: {failure}"
+        raise DeliveryError(message) from failure
+
+
+@dataclass(frozen=True, slots=True)
+class LogEnd:
+    """What the last fetch from a partition told.
+
+    Attributes:
+        offset: End of the log, exclusive.
+        position: Next offset the client will hand out.
+        seen_ms: Wall clock when the broker told, epoch milliseconds.
+    """
+
+    offset: int
+    position: int
+    seen_ms: int
+
+
+def log_end(app: faust.App, partition: TP) -> LogEnd | None:
+    """Return the end of an assigned partition's log, or None before the first fetch."""
+    # Faust shows neither the time of the last fetch nor, without a request, the position: ask aiokafka's state.
+    client = app.consumer._thread._consumer  # type: ignore[attr-defined]  # noqa: SLF001
+    assignment = client._subscription.subscription.assignment  # noqa: SLF001
+    state = assignment.state_value(partition) if assignment else None
+    if state is None or state.highwater is None or not state.has_valid_position:
+        return None
+    return LogEnd(offset=state.highwater, position=state.position, seen_ms=state.timestamp)

@@ -1,6 +1,6 @@
 """Records that cannot be used, kept with their original bytes and the reason."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Literal, get_args
 
@@ -27,13 +27,13 @@ MAX_ORIGINAL_BYTES = 512 * 1024
 _MAX_MESSAGE_CHARS = 1_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeadLetter:
-    """A record for `dead-letters`: original key and value, and headers that say where from and why."""
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a Kafka record carries."""
 
     key: bytes | None
     value: bytes | None
-    headers: dict[str, bytes]
+    headers: dict[str, bytes] = field(default_factory=dict)
 
 
 def dead_letter_headers(
@@ -61,12 +61,12 @@ def dead_letter_headers(
     return {f"millstream.{name}": text.encode() for name, text in fields.items()}
 
 
-def dead_letter(key: bytes | None, value: bytes | None, headers: dict[str, bytes]) -> DeadLetter:
+def dead_letter(key: bytes | None, value: bytes | None, headers: dict[str, bytes]) -> Record:
     """Return the letter, its value cut if it is too large to send (headers `.truncated` and `.sha256` then tell)."""
     if value is None or len(value) <= MAX_ORIGINAL_BYTES:
-        return DeadLetter(key=key, value=value, headers=headers)
+        return Record(key, value, headers)
     cut = {
         "millstream.truncated": str(len(value)).encode(),
         "millstream.sha256": sha256(value).hexdigest().encode(),
     }
-    return DeadLetter(key=key, value=value[:MAX_ORIGINAL_BYTES], headers=headers | cut)
+    return Record(key, value[:MAX_ORIGINAL_BYTES], headers | cut)

@@ -1,0 +1,28 @@
+"""`python -m stream`: the label-join worker; `python -m stream adapter`: the adapter of foreign topics."""
+
+import sys
+
+from stream.agent import create_join_app
+from stream.app import run_app
+from stream.exposition import process_registry, serve_metrics
+from stream.logs import configure_logging
+from stream.metrics import JoinMetrics
+from stream.settings import JoinSettings, KafkaSettings, MetricsSettings
+
+JOIN_METRICS_PORT = 9101
+
+
+def run_join() -> None:
+    """Run a label-join worker until it is told to stop."""
+    configure_logging("stream")
+    registry = process_registry()
+    app = create_join_app(KafkaSettings(), JoinSettings(), JoinMetrics(registry))
+    serve_metrics(MetricsSettings(), JOIN_METRICS_PORT, registry)
+    run_app(app, "stream")
+
+
+if __name__ == "__main__":
+    try:
+        run_join()
+    except ValueError as error:
+        sys.exit(f"stream: {error}")

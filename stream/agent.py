@@ -1,0 +1,208 @@
+"""The label join's Faust edge: reads `events`, writes labels and dead letters, acknowledges what is confirmed."""
+
+import asyncio
+import time
+from collections import deque
+from typing import Any
+
+import faust
+import structlog
+from faust.types import TP, EventT, Message, StreamT
+
+from stream.app import Delivery, DeliveryError, create_app, deliver, log_end
+from stream.metrics import JoinMetrics
+from stream.partition_join import PartitionJoin
+from stream.settings import JoinSettings, KafkaSettings
+from stream.topics import topic_name
+from stream.watchdog import Progress, start_watchdog
+
+_READ_AT_ONCE = 500
+_READ_WITHIN_SECONDS = 0.05
+_SEND_AT_ONCE = 500
+_MAX_OUTBOX = 20_000
+"""Reading waits above so many unconfirmed records: Kafka takes nothing, so there is no use in reading on."""
+_TICK_SECONDS = 0.05
+_RETRY_SECONDS = 0.5
+
+
+class JoinAgent:
+    """Holds one `PartitionJoin` for each partition of this generation of the group.
+
+    The state of a partition is dropped when the group rebalances: whoever owns it next reads again from the oldest
+    unsettled record. Reading never waits for windows, only for unconfirmed sends.
+
+    Args:
+        app: The Faust app.
+        kafka: Names of the topics.
+        settings: Of the label join.
+        metrics: What to count in.
+    """
+
+    def __init__(self, app: faust.App, kafka: KafkaSettings, settings: JoinSettings, metrics: JoinMetrics) -> None:
+        self._app = app
+        self._kafka = kafka
+        self._settings = settings
+        self._metrics = metrics
+        self._topic = topic_name("events", kafka)
+        self._joins: dict[int, PartitionJoin] = {}
+        self._messages: dict[int, deque[Message]] = {}
+        self._room = asyncio.Event()
+        self._rebalancing = False
+        self._moved = 0
+        self._unread = 0
+
+    async def read(self, stream: StreamT[bytes]) -> None:
+        """Take records as they come; nothing leaves this loop but a cancellation."""
+        take = stream.noack_take  # type: ignore[attr-defined]  # Faust's interface type lacks it
+        async for events in take(_READ_AT_ONCE, within=_READ_WITHIN_SECONDS):
+            for event in events:
+                self._receive(event)
+            while self._num_outgoing() > _MAX_OUTBOX:
+                self._room.clear()
+                await self._room.wait()
+
+    async def write(self) -> None:
+        """Send what the joins settle, chunk after chunk, and close windows when no record comes to do it."""
+        while True:
+            self._tick()
+            if not await self._send_chunk():
+                await asyncio.sleep(_TICK_SECONDS)
+
+    async def on_revoked(self, _app: Any, revoked: set[TP], **_: Any) -> None:
+        """Drop the state of every partition: the group starts a new generation."""
+        self._rebalancing = True
+        self._metrics.rebalances.inc()
+        self._joins.clear()
+        self._messages.clear()
+        self._room.set()
+        structlog.get_logger(__name__).info("partitions_revoked", partitions=_numbers(revoked))
+
+    async def on_assigned(self, _app: Any, assigned: set[TP], **_: Any) -> None:
+        """Note the new assignment; states are made by the first record of each."""
+        self._rebalancing = False
+        self._moved += 1
+        self._metrics.partitions.set(len(assigned))
+        structlog.get_logger(__name__).info("partitions_assigned", partitions=_numbers(assigned))
+
+    def progress(self) -> Progress:
+        """Return a look at this worker for the watchdog."""
+        waiting = self._rebalancing or self._unread > 0 or self._num_outgoing() > 0
+        return Progress(waiting=waiting, moved=self._moved)
+
+    def _receive(self, event: EventT[bytes]) -> None:
+        message = event.message
+        # The buffer of noack_take survives a rebalance; what it held is read again by the partition's owner.
+        if message.generation_id != self._app.consumer_generation_id:
+            self._metrics.stale_records.inc()
+            return
+        join = self._joins.get(message.partition)
+        if join is None:
+            join = PartitionJoin(self._settings, self._topic, message.partition, message.offset, self._metrics)
+            self._joins[message.partition] = join
+            self._messages[message.partition] = deque()
+        elif message.offset < join.next_offset:
+            self._metrics.stale_records.inc()
+            return
+        self._moved += 1
+        # No record is newer than now: one stamped by a fast clock must not close the windows of all others.
+        record_time_ms = min(int(message.timestamp * 1000), _now_ms())
+        join.receive(message.key, message.value, message.offset, record_time_ms)
+        # Held for a window to be acknowledged: only its offset is needed.
+        message.key = message.value = message.headers = None
+        self._messages[message.partition].append(message)
+
+    def _tick(self) -> None:
+        unread = 0
+        for partition in self._app.consumer.assignment():
+            end = log_end(self._app, partition)
+            if end is None:
+                continue
+            join = self._joins.get(partition.partition)
+            at_end = end.offset <= (join.next_offset if join else end.position)
+            unread += max(0, end.offset - (join.next_offset if join else end.position))
+            if join is not None:
+                join.tick(end.seen_ms, at_end=at_end)
+        self._unread = unread
+        self._cut()
+        self._show()
+
+    def _cut(self) -> None:
+        """Close the oldest windows of this worker until it holds no more than its bound."""
+        excess = sum(join.join.num_pending for join in self._joins.values()) - self._settings.max_pending
+        while excess > 0:
+            oldest = min(
+                (join for join in self._joins.values() if join.join.num_pending),
+                key=lambda join: join.join.oldest_due_ms or 0,
+            )
+            oldest.cut(1)
+            excess -= 1
+
+    async def _send_chunk(self) -> bool:
+        """Send the head of every outbox; return whether there was something and Kafka has confirmed it."""
+        chunks = [
+            (number, join, [join.outbox[i] for i in range(min(_SEND_AT_ONCE, len(join.outbox)))])
+            for number, join in self._joins.items()
+            if join.outbox
+        ]
+        if not chunks:
+            return False
+        deliveries = [
+            Delivery(topic_name(outgoing.topic, self._kafka), number, outgoing.record)
+            for number, _, chunk in chunks
+            for outgoing in chunk
+        ]
+        try:
+            await deliver(self._app, deliveries)
+        except DeliveryError as error:
+            self._metrics.send_failures.inc()
+            structlog.get_logger(__name__).warning("send_failed", message=str(error))
+            await asyncio.sleep(_RETRY_SECONDS)
+            return False
+        for number, join, chunk in chunks:
+            # A rebalance during the sends has dropped the state: its records will be read again.
+            if self._joins.get(number) is join:
+                join.confirm(len(chunk), _now_ms())
+                self._moved += len(chunk)
+        self._acknowledge()
+        self._room.set()
+        return True
+
+    def _acknowledge(self) -> None:
+        for number, messages in self._messages.items():
+            position = self._joins[number].position
+            while messages and messages[0].offset < position:
+                messages.popleft().ack(self._app.consumer)
+
+    def _num_outgoing(self) -> int:
+        return sum(len(join.outbox) for join in list(self._joins.values()))
+
+    def _show(self) -> None:
+        joins = [join.join for join in self._joins.values()]
+        self._metrics.pending.set(sum(join.num_pending for join in joins))
+        self._metrics.waiting.set(sum(join.num_waiting for join in joins))
+        self._metrics.outbox.set(self._num_outgoing())
+        self._metrics.lag.set(self._unread)
+        watermarks = [join.watermark_ms for join in joins if join.watermark_ms]
+        if watermarks:
+            self._metrics.watermark.set(min(watermarks) / 1000)
+
+
+def create_join_app(kafka: KafkaSettings, settings: JoinSettings, metrics: JoinMetrics) -> faust.App:
+    """Return the app that runs the label join; every process of the group needs its own `settings.instance`."""
+    app = create_app("stream", kafka, instance=settings.instance)
+    agent = JoinAgent(app, kafka, settings, metrics)
+    events = app.topic(topic_name("events", kafka), key_serializer="raw", value_serializer="raw", value_type=bytes)
+    app.agent(events, name="label-join", concurrency=1)(agent.read)
+    app.task(agent.write)
+    app.on_partitions_revoked.connect(agent.on_revoked)  # type: ignore[arg-type]  # its types forbid named arguments
+    app.on_partitions_assigned.connect(agent.on_assigned)  # type: ignore[arg-type]
+    start_watchdog(agent.progress, settings.stall_seconds)
+    return app
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
+
+
+def _numbers(partitions: set[TP]) -> list[int]:
+    return sorted(partition.partition for partition in partitions)

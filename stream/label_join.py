@@ -1,0 +1,323 @@
+"""The label join: which click belongs to which impression, and when an impression's label is known."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from stream.events import Click, ClickKind, Impression, LabeledImpression
+from stream.settings import JoinSettings
+
+LostReason = Literal["late_click", "orphaned_click", "excess_click"]
+
+MAX_CLICKS_PER_IMPRESSION = 100
+"""Further clicks are lost as excess: a bot's ten thousand clicks on one impression must not outgrow a record."""
+
+_MAX_POLL_GAP_MS = 5_000
+"""A longer gap between two looks at the end of the log means that the broker was away: silence starts anew."""
+
+_STRENGTH: dict[ClickKind, int] = {"click": 0, "cart": 1, "purchase": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """An impression's window closed. `offsets` are the records it settles: the impression and its clicks."""
+
+    labeled: LabeledImpression
+    offsets: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LostClick:
+    """A click that no label takes.
+
+    Attributes:
+        click: The click.
+        offset: Its record.
+        reason: late_click: its impression's window was closed. orphaned_click: no impression came.
+            excess_click: its impression has too many.
+        certain: False for a click read after a restart whose impression may have been labeled before it.
+    """
+
+    click: Click
+    offset: int
+    reason: LostReason
+    certain: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """A second copy of an event whose first copy is accounted for."""
+
+    event: Impression | Click
+    offset: int
+
+
+Outcome = Label | LostClick | Repeat
+
+
+class _HeldClick:
+    """A click on a pending impression, or one that came before its impression."""
+
+    __slots__ = ("click", "matched", "offset", "time_ms")
+
+    def __init__(self, click: Click, offset: int, time_ms: int) -> None:
+        self.click = click
+        self.offset = offset
+        self.time_ms = time_ms
+        self.matched = False
+
+
+class _Pending:
+    """An impression whose window is open."""
+
+    __slots__ = ("clicks", "due_ms", "impression", "label_due_ms", "offset")
+
+    def __init__(self, impression: Impression, offset: int, due_ms: int, label_due_ms: int) -> None:
+        self.impression = impression
+        self.offset = offset
+        self.due_ms = due_ms
+        self.label_due_ms = label_due_ms
+        # Most impressions are never clicked: the empty tuple costs nothing.
+        self.clicks: tuple[_HeldClick, ...] = ()
+
+
+class _Closed:
+    """Impressions whose window closed, and their clicks: tells late from orphaned and knows repeats."""
+
+    def __init__(self, memory_ms: int) -> None:
+        self._memory_ms = memory_ms
+        self._queue: deque[tuple[int, str]] = deque()
+        self._ids: set[str] = set()
+        self._clicks: dict[str, set[str]] = {}
+
+    def __contains__(self, impression_id: str) -> bool:
+        return impression_id in self._ids
+
+    def add(self, pending: _Pending) -> None:
+        impression_id = pending.impression.impression_id
+        self._queue.append((pending.due_ms, impression_id))
+        self._ids.add(impression_id)
+        if pending.clicks:
+            self._clicks[impression_id] = {held.click.click_id for held in pending.clicks}
+
+    def repeats(self, click: Click) -> bool:
+        """Return whether this click was seen, and remember it."""
+        clicks = self._clicks.setdefault(click.impression_id, set())
+        if click.click_id in clicks:
+            return True
+        clicks.add(click.click_id)
+        return False
+
+    def forget(self, watermark_ms: int) -> None:
+        while self._queue and self._queue[0][0] < watermark_ms - self._memory_ms:
+            _, impression_id = self._queue.popleft()
+            self._ids.discard(impression_id)
+            self._clicks.pop(impression_id, None)
+
+
+class LabelJoin:
+    """Joins the clicks of one partition to its impressions; pure, time is what the events and `tick` say.
+
+    An impression's window is open for `window_seconds` of event time. When the watermark (the newest event time, no
+    later than its record's) has passed its end by `lateness_seconds`, the label leaves: 1 if a click inside the
+    window came, else 0. Labels leave in offset order, so a re-read is recognised downstream by offset. Where records
+    are out of order by at most `lateness_seconds`, the label depends on the event times alone, not on the order of
+    arrival, and is the same after any crash and re-read.
+
+    Args:
+        settings: Window and waits.
+        partition: Partition number, written into every label.
+        from_start: False when reading starts after records that were settled by an earlier run.
+    """
+
+    def __init__(self, settings: JoinSettings, partition: int, *, from_start: bool = True) -> None:
+        self._partition = partition
+        self._window_ms = int(settings.window_seconds * 1000)
+        self._lateness_ms = int(settings.lateness_seconds * 1000)
+        self._orphan_wait_ms = int(settings.orphan_wait_seconds * 1000)
+        self._quiet_ms = int(settings.quiet_seconds * 1000)
+        self._from_start = from_start
+        self._first_ms: int | None = None
+        self._watermark_ms = 0
+        self._pending: deque[_Pending] = deque()
+        self._pending_by_id: dict[str, _Pending] = {}
+        self._waiting: deque[_HeldClick] = deque()
+        self._waiting_by_id: dict[str, list[_HeldClick]] = {}
+        self._closed = _Closed(int(settings.late_memory_seconds * 1000))
+        self._silent_since_ms: int | None = None
+        self._last_tick_ms = 0
+
+    @property
+    def num_pending(self) -> int:
+        """Impressions whose window is open."""
+        return len(self._pending)
+
+    @property
+    def num_waiting(self) -> int:
+        """Clicks that wait for an impression."""
+        return sum(len(clicks) for clicks in self._waiting_by_id.values())
+
+    @property
+    def watermark_ms(self) -> int:
+        """Newest event time seen; 0 before the first event."""
+        return self._watermark_ms
+
+    @property
+    def oldest_due_ms(self) -> int | None:
+        """End of the oldest open window."""
+        return self._pending[0].due_ms if self._pending else None
+
+    def add(self, event: Impression | Click, offset: int, record_time_ms: int) -> list[Outcome]:
+        """Take the next record of the partition, and return what it settles, in order.
+
+        Args:
+            event: What the record holds.
+            offset: Where it stands; offsets rise.
+            record_time_ms: CreateTime of the record: an event time ahead of it cannot hold a window open.
+        """
+        time_ms = min(event.event_time_ms, record_time_ms)
+        self._silent_since_ms = None
+        if self._first_ms is None:
+            self._first_ms = time_ms
+        # The event comes before the watermark it moves: a click at the very end of a window is inside it.
+        if isinstance(event, Impression):
+            outcomes = self._add_impression(event, offset, time_ms, record_time_ms)
+        else:
+            outcomes = self._add_click(_HeldClick(event, offset, time_ms))
+        self._watermark_ms = max(self._watermark_ms, time_ms)
+        return outcomes + self._advance(self._watermark_ms)
+
+    def tick(self, now_ms: int, *, at_end: bool) -> list[Outcome]:
+        """Let wall time close windows of a partition that has fallen silent, and return what that settles.
+
+        Args:
+            now_ms: When the broker last said where the log ends, in wall-clock time.
+            at_end: Whether everything up to there has been added.
+        """
+        gap_ms = now_ms - self._last_tick_ms
+        self._last_tick_ms = now_ms
+        if not at_end or self._first_ms is None:
+            self._silent_since_ms = None
+            return []
+        if self._silent_since_ms is None or gap_ms > _MAX_POLL_GAP_MS:
+            self._silent_since_ms = now_ms
+        silence_ms = now_ms - self._silent_since_ms
+        # The watermark itself stays: events that come after all are judged by event time alone.
+        return self._advance(self._watermark_ms + silence_ms) if silence_ms >= self._quiet_ms else []
+
+    def cut(self, count: int) -> list[Label]:
+        """Close the oldest `count` windows before their time, flagged `window_cut`."""
+        return [self._close_oldest(window_cut=True) for _ in range(min(count, len(self._pending)))]
+
+    def flush(self) -> list[Outcome]:
+        """Close every window and give up every waiting click: a recorded log has ended."""
+        labels: list[Outcome] = [self._close_oldest() for _ in range(len(self._pending))]
+        return labels + self._expire(None)
+
+    def _add_impression(self, impression: Impression, offset: int, time_ms: int, record_time_ms: int) -> list[Outcome]:
+        impression_id = impression.impression_id
+        if impression_id in self._pending_by_id or impression_id in self._closed:
+            return [Repeat(impression, offset)]
+        pending = _Pending(impression, offset, time_ms + self._window_ms, record_time_ms + self._window_ms)
+        self._pending.append(pending)
+        self._pending_by_id[impression_id] = pending
+        outcomes: list[Outcome] = []
+        for held in self._waiting_by_id.pop(impression_id, ()):
+            held.matched = True
+            outcomes += self._attach(pending, held)
+        return outcomes
+
+    def _add_click(self, held: _HeldClick) -> list[Outcome]:
+        impression_id = held.click.impression_id
+        if pending := self._pending_by_id.get(impression_id):
+            return self._attach(pending, held)
+        if impression_id in self._closed:
+            repeats = self._closed.repeats(held.click)
+            return [Repeat(held.click, held.offset) if repeats else LostClick(held.click, held.offset, "late_click")]
+        waiting = self._waiting_by_id.setdefault(impression_id, [])
+        if _holds(waiting, held.click):
+            return [Repeat(held.click, held.offset)]
+        waiting.append(held)
+        self._waiting.append(held)
+        return []
+
+    def _attach(self, pending: _Pending, held: _HeldClick) -> list[Outcome]:
+        if _holds(pending.clicks, held.click):
+            return [Repeat(held.click, held.offset)]
+        if held.time_ms > pending.due_ms:
+            return [LostClick(held.click, held.offset, "late_click")]
+        if len(pending.clicks) >= MAX_CLICKS_PER_IMPRESSION:
+            return [LostClick(held.click, held.offset, "excess_click")]
+        pending.clicks = (*pending.clicks, held)
+        return []
+
+    def _advance(self, watermark_ms: int) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        while self._pending and self._pending[0].due_ms + self._lateness_ms < watermark_ms:
+            outcomes.append(self._close_oldest())
+        outcomes += self._expire(watermark_ms)
+        self._closed.forget(watermark_ms)
+        return outcomes
+
+    def _close_oldest(self, *, window_cut: bool = False) -> Label:
+        pending = self._pending.popleft()
+        impression_id = pending.impression.impression_id
+        del self._pending_by_id[impression_id]
+        self._closed.add(pending)
+        clicks = sorted(pending.clicks, key=lambda held: (held.time_ms, held.click.click_id))
+        strongest = max(clicks, key=lambda held: _STRENGTH[held.click.kind], default=None)
+        labeled = LabeledImpression(
+            impression=pending.impression,
+            label=1 if clicks else 0,
+            kind=strongest.click.kind if strongest else None,
+            click_ids=tuple(held.click.click_id for held in clicks),
+            label_due_ms=pending.label_due_ms,
+            window_cut=window_cut,
+            source_partition=self._partition,
+            source_offset=pending.offset,
+        )
+        return Label(labeled, (pending.offset, *(held.offset for held in clicks)))
+
+    def _expire(self, watermark_ms: int | None) -> list[Outcome]:
+        """Give up the clicks that have waited long enough; all of them without a watermark."""
+        outcomes: list[Outcome] = []
+        while self._waiting:
+            held = self._waiting[0]
+            if not held.matched:
+                if watermark_ms is not None and held.time_ms + self._orphan_wait_ms >= watermark_ms:
+                    break
+                # The clicks of one impression wait in one list, in order: the oldest is its first.
+                waiting = self._waiting_by_id[held.click.impression_id]
+                waiting.pop(0)
+                if not waiting:
+                    del self._waiting_by_id[held.click.impression_id]
+                outcomes.append(LostClick(held.click, held.offset, "orphaned_click", self._is_certain(held.time_ms)))
+            self._waiting.popleft()
+        return outcomes
+
+    def _is_certain(self, click_time_ms: int) -> bool:
+        if self._from_start or self._first_ms is None:
+            return True
+        return click_time_ms - self._window_ms - self._lateness_ms > self._first_ms
+
+
+def join_log(events: Iterable[Impression | Click], settings: JoinSettings) -> Iterator[LabeledImpression]:
+    """Return the labels of a recorded log, in the order of its impressions; every window closes at its end.
+
+    Args:
+        events: Impressions and clicks in event-time order, out of it by at most `lateness_seconds`.
+        settings: Window and waits.
+    """
+    join = LabelJoin(settings, partition=0)
+    for offset, event in enumerate(events):
+        yield from _labels(join.add(event, offset, event.event_time_ms))
+    yield from _labels(join.flush())
+
+
+def _labels(outcomes: Iterable[Outcome]) -> Iterator[LabeledImpression]:
+    return (outcome.labeled for outcome in outcomes if isinstance(outcome, Label))
+
+
+def _holds(clicks: Iterable[_HeldClick], click: Click) -> bool:
+    return any(held.click.click_id == click.click_id for held in clicks)

@@ -1,0 +1,108 @@
+"""Metrics of the label join and of the adapter."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from stream.dead_letters import REASONS
+from stream.events import LabeledImpression
+from stream.label_join import LostReason
+
+RECORD_TYPES = ("impression", "click", "dead_letter")
+CLICK_OUTCOMES = ("joined", "further", "late", "orphaned", "unmatched", "excess")
+"""unmatched: read after a restart without its impression, which may have been labeled before it."""
+
+_OUTCOME_OF_REASON: dict[LostReason, str] = {
+    "late_click": "late",
+    "orphaned_click": "orphaned",
+    "excess_click": "excess",
+}
+_DELAY_BUCKETS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 300.0, 1800.0)
+
+
+class JoinMetrics:
+    """What the label join counts. A term counts when its outcome is written, so a restart may count it again."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.records = _counter(
+            registry, "millstream_stream_records_total", "Records read from events", "type", RECORD_TYPES
+        )
+        self.labels = _counter(registry, "millstream_stream_labels_total", "Labels written", "label", ("0", "1"))
+        self.clicks = _counter(
+            registry, "millstream_stream_clicks_total", "Clicks settled, by outcome", "outcome", CLICK_OUTCOMES
+        )
+        self.repeats = _counter(
+            registry, "millstream_stream_repeats_total", "Second copies of events", "type", ("impression", "click")
+        )
+        self.dead_letters = _counter(
+            registry, "millstream_stream_dead_letters_total", "Dead letters written", "reason", REASONS
+        )
+        self.windows_cut = Counter(
+            "millstream_stream_windows_cut_total", "Windows closed early at the memory bound", registry=registry
+        )
+        self.stale_records = Counter(
+            "millstream_stream_stale_records_total",
+            "Records skipped because a rebalance overtook them",
+            registry=registry,
+        )
+        self.send_failures = Counter(
+            "millstream_stream_send_failures_total", "Chunks that had to be sent again", registry=registry
+        )
+        self.rebalances = Counter(
+            "millstream_stream_rebalances_total", "Times partitions were taken away", registry=registry
+        )
+        self.partitions = Gauge("millstream_stream_partitions_count", "Partitions assigned", registry=registry)
+        self.pending = Gauge(
+            "millstream_stream_pending_impressions", "Impressions with an open window", registry=registry
+        )
+        self.waiting = Gauge(
+            "millstream_stream_waiting_clicks", "Clicks that wait for their impression", registry=registry
+        )
+        self.outbox = Gauge("millstream_stream_outbox_records", "Records not yet confirmed by Kafka", registry=registry)
+        self.lag = Gauge("millstream_stream_lag_records", "Records of events not yet read", registry=registry)
+        self.watermark = Gauge(
+            "millstream_stream_watermark_timestamp_seconds", "Oldest watermark of the partitions", registry=registry
+        )
+        self.label_delay = Histogram(
+            "millstream_stream_label_delay_seconds",
+            "From the moment a label is due to its confirmation",
+            buckets=_DELAY_BUCKETS,
+            registry=registry,
+        )
+
+    def count_label(self, labeled: LabeledImpression, now_ms: int) -> None:
+        """Count a label that Kafka has confirmed, and the clicks in it."""
+        self.labels.labels(str(labeled.label)).inc()
+        self.label_delay.observe((now_ms - labeled.label_due_ms) / 1000)
+        if labeled.click_ids:
+            self.clicks.labels("joined").inc()
+            self.clicks.labels("further").inc(len(labeled.click_ids) - 1)
+        if labeled.window_cut:
+            self.windows_cut.inc()
+
+    def count_lost_click(self, reason: LostReason, *, certain: bool) -> None:
+        """Count a click that ended as a dead letter."""
+        self.clicks.labels(_OUTCOME_OF_REASON[reason] if certain else "unmatched").inc()
+
+
+class AdapterMetrics:
+    """What the adapter counts."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.records = _counter(
+            registry,
+            "millstream_adapter_records_total",
+            "Foreign records settled",
+            "outcome",
+            ("impression", "click", "skipped", "dead_letter"),
+        )
+        self.send_failures = Counter(
+            "millstream_adapter_send_failures_total", "Chunks that had to be sent again", registry=registry
+        )
+
+
+def _counter(
+    registry: CollectorRegistry, name: str, documentation: str, label: str, values: tuple[str, ...]
+) -> Counter:
+    counter = Counter(name, documentation, [label], registry=registry)
+    for value in values:
+        counter.labels(value)
+    return counter
