@@ -225,11 +225,6 @@ class CheckpointStore:
         """Return the checkpoints that are in place, oldest first."""
         return sorted(path.name for path in self._directory.iterdir() if _NAME.fullmatch(path.name))
 
-    def oldest_update(self) -> int:
-        """Return the number of updates learned at the oldest checkpoint that recovery may fall back to."""
-        oldest = self.names()[-self._keep :][0]
-        return msgspec.json.decode((self._directory / oldest / _STATE).read_bytes(), type=LineState).update
-
     def _drop_oldest(self, champion: str | None) -> None:
         for name in self.names()[: -self._keep]:
             if name != champion:

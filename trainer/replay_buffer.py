@@ -26,7 +26,8 @@ class _Kept:
 class ReplayBuffer:
     """Keeps learned rows and gives some of them back, each at most `MAX_USES` times.
 
-    reservoir keeps an even sample of every row offered so far; recency keeps the newest. With a share of 0 it keeps nothing.
+    reservoir keeps an even sample of every row offered so far; recency keeps the newest. With a share of 0 it keeps
+    nothing.
 
     Args:
         settings: Share, kind and capacity.
