@@ -1,6 +1,7 @@
 """CtrBert: a BERT over query, item and history, with a linear click head.
 
-Shapes: B rows, T tokens, D width of the encoder, F numeric inputs of the head (values and missing flags).
+Shapes: B rows, T tokens of the longest row, N tokens of all rows together, H attention heads, K width of a head,
+D width of the encoder, F numeric inputs of the head (values and missing flags).
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,9 @@ from typing import Any
 import msgspec
 import torch
 from torch import Tensor, nn
-from transformers import AutoTokenizer, BertConfig, BertModel
+from transformers import AutoConfig, AutoTokenizer, BertConfig, BertModel
+from transformers.models.bert.modeling_bert import BertSelfAttention
+from transformers.utils import logging as transformers_logging
 
 from scorer.features import TOKENIZER_FILE, Batch, FeatureSpec
 from scorer.settings import ModelSettings, Pooling, TrainedPart
@@ -68,7 +71,7 @@ class CtrBert(nn.Module):
     def __init__(self, config: CtrConfig) -> None:
         super().__init__()
         self.config = config
-        self.bert = BertModel(BertConfig(**config.bert, attn_implementation="sdpa"), add_pooling_layer=False)
+        self.bert = BertModel(BertConfig(**config.bert), add_pooling_layer=False)
         self.head = nn.Linear(self.bert.config.hidden_size + 2 * config.num_numeric, 1)
         self.position_logit = nn.Embedding(config.max_position + 1, 1)
         for parameter in (self.head.weight, self.head.bias, self.position_logit.weight):
@@ -80,14 +83,9 @@ class CtrBert(nn.Module):
 
     def forward(self, batch: Batch) -> Scores:
         """Return the logits and the head's inputs of a batch."""
-        is_sep_BT = (batch.ids_BT == self.config.sep_token_id).long()
-        token_type_BT = ((is_sep_BT.cumsum(dim=1) - is_sep_BT) > 0).long()
-        token_BTD = self.bert(
-            input_ids=batch.ids_BT,
-            attention_mask=batch.mask_BT.long(),
-            token_type_ids=token_type_BT.clamp(max=self.bert.config.type_vocab_size - 1),
-        ).last_hidden_state.float()
-        h_BD = torch.cat([self._pool(token_BTD, batch.mask_BT), batch.numeric_BF], dim=1)
+        tokens = _Tokens.of(batch.mask_BT)
+        pooled_BD = self._pool(self._encode(batch.ids_BT, tokens).float(), tokens)
+        h_BD = torch.cat([pooled_BD, batch.numeric_BF], dim=1)
         with torch.autocast(h_BD.device.type, enabled=False):
             z_B = self.head(h_BD).squeeze(1) + self.position_logit(batch.position_B).squeeze(1)
         return Scores(z_B=z_B, h_BD=h_BD)
@@ -116,38 +114,95 @@ class CtrBert(nn.Module):
             ValueError: the settings name no BERT that can be read, or ask for more than it has.
         """
         source = pretrained_source(settings.pretrained)
-        pretrained = BertConfig.from_pretrained(source)
-        _check_fits(settings, pretrained)
-        tokenizer = AutoTokenizer.from_pretrained(source)
-        bert = pretrained.to_diff_dict() | {
+        pretrained = _read_config(settings, source)
+        kept = {key: value for key, value in pretrained.to_dict().items() if key in _ARCHITECTURE}
+        bert = kept | {
             "num_hidden_layers": settings.num_layers or pretrained.num_hidden_layers,
             "hidden_dropout_prob": settings.dropout,
             "attention_probs_dropout_prob": settings.dropout,
         }
-        model = cls(
-            CtrConfig(
-                bert={key: bert[key] for key in sorted(bert) if key in _ARCHITECTURE},
-                sep_token_id=tokenizer.sep_token_id,
-                pooling=settings.pooling,
-                num_numeric=len(settings.numeric),
-                max_position=settings.max_position,
-                trained=settings.trained,
-                trained_layers=settings.trained_layers,
-                train_embeddings=settings.train_embeddings,
-            )
+        config = CtrConfig(
+            bert=dict(sorted(bert.items())),
+            sep_token_id=AutoTokenizer.from_pretrained(source).sep_token_id,
+            pooling=settings.pooling,
+            num_numeric=len(settings.numeric),
+            max_position=settings.max_position,
+            trained=settings.trained,
+            trained_layers=settings.trained_layers,
+            train_embeddings=settings.train_embeddings,
         )
-        encoder = BertModel.from_pretrained(
-            source, config=model.bert.config, add_pooling_layer=False, dtype=torch.float32
-        )
-        model.bert.load_state_dict(encoder.state_dict())
+        model = cls(config)
+        model.bert.load_state_dict(_pretrained_tensors(settings, source, model.bert.config))
         return model
 
-    def _pool(self, token_BTD: Tensor, mask_BT: Tensor) -> Tensor:
+    def _encode(self, ids_BT: Tensor, tokens: "_Tokens") -> Tensor:
+        """Return BERT's last hidden states of the real tokens, [N, D].
+
+        Padding is left out of everything but attention itself: on rows of 12 to 32 tokens that is up to twice as fast
+        as computing it, and the result is the same.
+        """
+        is_sep_BT = (ids_BT == self.config.sep_token_id).long()
+        # Token type 0 up to and with the first separator (the query), 1 after it.
+        type_BT = ((is_sep_BT.cumsum(dim=1) - is_sep_BT) > 0).long().clamp(max=self.bert.config.type_vocab_size - 1)
+        embeddings = self.bert.embeddings
+        x_ND = (
+            embeddings.word_embeddings(tokens.pack(ids_BT))
+            + embeddings.token_type_embeddings(tokens.pack(type_BT))
+            + embeddings.position_embeddings(tokens.place_N)
+        )
+        x_ND = embeddings.dropout(embeddings.LayerNorm(x_ND))
+        for layer in self.bert.encoder.layer:
+            context_ND = self._attend(layer.attention.self, x_ND, tokens)
+            x_ND = layer.attention.output(context_ND, x_ND)
+            x_ND = layer.output(layer.intermediate(x_ND), x_ND)
+        return x_ND
+
+    def _attend(self, attention: BertSelfAttention, x_ND: Tensor, tokens: "_Tokens") -> Tensor:
+        q_BHTK, k_BHTK, v_BHTK = (
+            tokens.unpack(projection(x_ND)).unflatten(2, (attention.num_attention_heads, -1)).transpose(1, 2)
+            for projection in (attention.query, attention.key, attention.value)
+        )
+        context_BHTK = nn.functional.scaled_dot_product_attention(
+            q_BHTK,
+            k_BHTK,
+            v_BHTK,
+            attn_mask=tokens.mask_BT[:, None, None, :],
+            dropout_p=attention.dropout.p if self.training else 0.0,
+        )
+        return tokens.pack(context_BHTK.transpose(1, 2).flatten(2))
+
+    def _pool(self, token_ND: Tensor, tokens: "_Tokens") -> Tensor:
         if self.config.pooling == "cls":
-            return token_BTD[:, 0]
-        mask_BT1 = mask_BT.unsqueeze(2)
-        total_BD = (token_BTD * mask_BT1).sum(dim=1)
-        return total_BD / mask_BT1.sum(dim=1)
+            return token_ND[tokens.place_N == 0]
+        num_rows, width = tokens.mask_BT.shape[0], token_ND.shape[1]
+        total_BD = token_ND.new_zeros(num_rows, width).index_add(0, tokens.row_N, token_ND)
+        return total_BD / tokens.mask_BT.sum(dim=1, keepdim=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tokens:
+    """Where the real tokens of a padded batch are, and how to move between the two forms."""
+
+    mask_BT: Tensor
+    index_N: Tensor
+    row_N: Tensor
+    place_N: Tensor
+
+    @classmethod
+    def of(cls, mask_BT: Tensor) -> "_Tokens":
+        index_N = mask_BT.flatten().nonzero().squeeze(1)
+        longest = mask_BT.shape[1]
+        return cls(mask_BT=mask_BT, index_N=index_N, row_N=index_N // longest, place_N=index_N % longest)
+
+    def pack(self, padded: Tensor) -> Tensor:
+        """Return [B, T, ...] without its padding, [N, ...]."""
+        return padded.flatten(0, 1).index_select(0, self.index_N)
+
+    def unpack(self, packed_ND: Tensor) -> Tensor:
+        """Return [N, D] with zeros for padding, [B, T, D]."""
+        num_rows, longest = self.mask_BT.shape
+        flat = packed_ND.new_zeros(num_rows * longest, packed_ND.shape[1])
+        return flat.index_copy(0, self.index_N, packed_ND).view(num_rows, longest, -1)
 
 
 _ARCHITECTURE = {
@@ -201,12 +256,42 @@ def save_tokenizer(name: str, directory: Path) -> None:
     AutoTokenizer.from_pretrained(pretrained_source(name)).backend_tokenizer.save(str(directory / TOKENIZER_FILE))
 
 
-def _check_fits(settings: ModelSettings, pretrained: BertConfig) -> None:
+def _read_config(settings: ModelSettings, source: str) -> BertConfig:
+    try:
+        config = AutoConfig.from_pretrained(source)
+    except (OSError, ValueError) as error:
+        message = (
+            f"model.pretrained={settings.pretrained} cannot be read ({error}); name an installed package, a directory "
+            "with config.json, model.safetensors and tokenizer.json, or a BERT that the Hugging Face hub serves"
+        )
+        raise ValueError(message) from error
+    if not isinstance(config, BertConfig):
+        message = f"model.pretrained={settings.pretrained} is a {config.model_type}; Millstream serves BERT models"
+        raise ValueError(message)
     limits = {
-        "num_layers": (settings.num_layers, pretrained.num_hidden_layers),
-        "max_tokens": (settings.max_tokens, pretrained.max_position_embeddings),
+        "num_layers": (settings.num_layers, config.num_hidden_layers),
+        "max_tokens": (settings.max_tokens, config.max_position_embeddings),
     }
     for field, (wanted, available) in limits.items():
         if wanted > available:
             message = f"model.{field}={wanted}, but {settings.pretrained} has {available}; ask for at most that"
             raise ValueError(message)
+    return config
+
+
+def _pretrained_tensors(settings: ModelSettings, source: str, config: BertConfig) -> dict[str, Tensor]:
+    verbosity = transformers_logging.get_verbosity()
+    # The layers and heads that are left out on purpose would each be reported as a surprise.
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        encoder, report = BertModel.from_pretrained(
+            source, config=config, add_pooling_layer=False, dtype=torch.float32, output_loading_info=True
+        )
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+    if missing := sorted(report["missing_keys"]):
+        message = f"model.pretrained={settings.pretrained} lacks {missing[0]} and {len(missing) - 1} more tensors"
+        raise ValueError(message)
+    tensors: dict[str, Tensor] = encoder.state_dict()
+    return tensors
