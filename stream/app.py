@@ -38,11 +38,14 @@ def create_app(name: str, kafka: KafkaSettings, *, instance: str) -> faust.App:
         message = "Faust's compiled extensions are missing: install its binary wheel and unset NO_CYTHON"
         raise RuntimeError(message)
     group = f"{kafka.topic_prefix}{name}"
+    # Faust insists on a directory, though without tables nothing is kept in it.
+    directory = state_directory() / "faust" / f"{group}-{instance}"
+    directory.mkdir(parents=True, exist_ok=True)
     return faust.App(
         group,
         broker=[f"kafka://{server}" for server in kafka.bootstrap.split(",")],
         broker_credentials=_credentials(kafka),
-        datadir=state_directory() / "faust" / f"{group}-{instance}",
+        datadir=directory,
         agent_supervisor=CrashingSupervisor,
         key_serializer="raw",
         value_serializer="raw",
