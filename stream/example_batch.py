@@ -20,7 +20,7 @@ MAX_BATCH_BYTES = 512 * 1024
 
 _OPTIONS = pa.ipc.IpcWriteOptions(compression="zstd")
 
-_FIELDS: list[pa.Field[Any]] = [
+_FIELDS: list["pa.Field[Any]"] = [
     pa.field("impression_id", pa.string(), nullable=False),
     pa.field("event_time_ms", pa.int64(), nullable=False),
     pa.field("user_id", pa.string(), nullable=False),
