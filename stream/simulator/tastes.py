@@ -8,6 +8,9 @@ from stream.simulator.catalogue import ATTRIBUTES, Item
 GROUPS = ("office", "party", "travel")
 """Groups of users, named by the occasion they shop for."""
 
+FASHION_SHARE = 0.6
+"""Share of what a group has in common that all groups have in common."""
+
 _EMPHASIS = (1.25, 1.0, 1.0, 0.5)
 """How much style, colour, material and noun matter."""
 
@@ -27,13 +30,13 @@ class Tastes:
         fashion = _weights(1, rng)
         groups = _weights(len(GROUPS), rng)
         private = _weights(len(group_of_user), rng)
-        shared = np.sqrt(0.6) * fashion + np.sqrt(0.4) * groups[group_of_user]
+        shared = np.sqrt(FASHION_SHARE) * fashion + np.sqrt(1.0 - FASHION_SHARE) * groups[group_of_user]
         self._weights = np.sqrt(shared_share) * shared + np.sqrt(1.0 - shared_share) * private
 
     def of_all(self, item: Item) -> NDArray[np.float64]:
         """Return every user's taste for an item, shape (users,)."""
         starts = np.cumsum([0, *(len(words) for words in ATTRIBUTES[:-1])])
-        return self._weights[:, starts + np.array(item.attributes)].sum(axis=1)
+        return np.asarray(self._weights[:, starts + np.array(item.attributes)].sum(axis=1))
 
 
 def _weights(rows: int, rng: np.random.Generator) -> NDArray[np.float64]:
