@@ -63,7 +63,9 @@ def summarise(rows: ScoredRows, audit: AuditReport, facts: RunFacts) -> dict[str
     """Return the flat object of summary.json. All AUCs are over the rows that every role scored."""
     judged = rows.take(~np.isnan(rows.frozen))
     duration = float(rows.seconds[-1] - rows.seconds[0]) if len(rows.seconds) > 1 else 0.0
-    before = judged.seconds < facts.turn_seconds if facts.turn_seconds is not None else np.zeros(len(judged.label), bool)
+    before = (
+        judged.seconds < facts.turn_seconds if facts.turn_seconds is not None else np.zeros(len(judged.label), bool)
+    )
     late = judged.seconds >= duration * 2 / 3
     counts = {
         "impressions": audit.impressions,

@@ -92,7 +92,9 @@ class Supervisor:
             if status not in {None, 0} and child.name not in self._reported:
                 self._reported.add(child.name)
                 self.failed.add(child.name)
-                message = f"{child.name} ended with status {status}; its log {child.log_path} ends with:\n{_tail(child)}"
+                message = (
+                    f"{child.name} ended with status {status}; its log {child.log_path} ends with:\n{_tail(child)}"
+                )
                 raise ProcessFailedError(message)
 
     def sample_memory(self) -> None:

@@ -1,0 +1,79 @@
+"""Reads back from the topics what a demo's processes did: scored rows, freshness, versions."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from deploy.demo.report import ScoredRows
+from deploy.topic_log import TopicLog
+from scorer.freshness import FreshnessTracker
+from stream.events import WeightedExample, decode_release
+from stream.example_batch import decode_examples
+from stream.producer_ledger import read_producer_ledger
+from stream.settings import KafkaSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What the topics hold after a demo.
+
+    Attributes:
+        rows: First copy of every weighted example, in event-time order.
+        freshness_seconds: Event-to-served time of every row that a serving version covers.
+        promoted: Versions that were announced because the gate promoted them.
+        swaps: Versions that took over and scored at least one row.
+    """
+
+    rows: ScoredRows
+    freshness_seconds: list[float]
+    promoted: int
+    swaps: int
+
+
+def read_outcome(kafka: KafkaSettings, producer_ledger: Path) -> Outcome:
+    """Read the topics from their beginning and join the true click probabilities of the producer's ledger."""
+    tracker = FreshnessTracker()
+    first_copies: dict[str, WeightedExample] = {}
+    freshness: list[float] = []
+    promoted: set[str] = set()
+    with TopicLog(kafka) as log:
+        for record in log.records("model-releases", log.extent("model-releases")):
+            release = decode_release(record.value)
+            if release.alias == "champion":
+                tracker.add_release(release.version, release.covered_offsets)
+                if release.reason == "promoted":
+                    promoted.add(release.version)
+        records = [
+            (examples[0].scored_ms, record.partition, record.offset, examples)
+            for record in log.records("weighted-examples", log.extent("weighted-examples"))
+            if (examples := decode_examples(record.value))
+        ]
+    for scored_ms, partition, offset, examples in sorted(records, key=lambda entry: entry[:3]):
+        tracker.add_rows(partition, offset, [example.labeled.label_due_ms for example in examples])
+        freshness += tracker.add_score(examples[0].live.version, scored_ms)
+        for example in examples:
+            first_copies.setdefault(example.labeled.impression.impression_id, example)
+    rows = _scored_rows(list(first_copies.values()), _true_probabilities(producer_ledger))
+    swaps = len(set(rows.version.tolist())) - 1
+    return Outcome(rows=rows, freshness_seconds=freshness, promoted=len(promoted), swaps=max(0, swaps))
+
+
+def _true_probabilities(producer_ledger: Path) -> dict[str, float | None]:
+    table = read_producer_ledger(producer_ledger)
+    columns = (table.column(name).to_pylist() for name in ("kind", "impression_id", "click_probability"))
+    return {key: probability for kind, key, probability in zip(*columns, strict=True) if kind == "impression"}
+
+
+def _scored_rows(examples: list[WeightedExample], probabilities: dict[str, float | None]) -> ScoredRows:
+    examples = sorted(examples, key=lambda example: example.labeled.impression.event_time_ms)
+    event_ms = np.array([example.labeled.impression.event_time_ms for example in examples], dtype=np.float64)
+    best = [probabilities.get(example.labeled.impression.impression_id) for example in examples]
+    return ScoredRows(
+        seconds=(event_ms - event_ms[0]) / 1000 if len(event_ms) else event_ms,
+        label=np.array([example.labeled.label for example in examples], dtype=np.int8),
+        live=np.array([example.live.z for example in examples], dtype=np.float64),
+        frozen=np.array([example.frozen.z if example.frozen else np.nan for example in examples], dtype=np.float64),
+        best=np.array([np.nan if value is None else value for value in best], dtype=np.float64),
+        version=np.array([example.live.version for example in examples], dtype=np.str_),
+    )

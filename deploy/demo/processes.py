@@ -1,0 +1,88 @@
+"""The production processes a demo runs, and how it talks to them."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.demo.options import DemoOptions
+from deploy.local_kafka import free_port
+
+WINDOW_SECONDS = 3.0
+QUIET_SECONDS = 6.0
+"""Shorter than production's: the shop runs beside its broker, so a silence this long is the end of the stream."""
+
+SERVICES = {
+    "stream": ["stream"],
+    "scorer": ["scorer"],
+    "evaluator": ["scorer", "evaluator"],
+    "trainer": ["trainer"],
+}
+"""Arguments of `python -m` by process, in the order data flows through them."""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Where a demo keeps what it makes.
+
+    Attributes:
+        root: Everything below is removed when the next demo starts.
+    """
+
+    root: Path
+
+    @property
+    def registry(self) -> Path:
+        """The model registry."""
+        return self.root / "registry"
+
+    @property
+    def trainer(self) -> Path:
+        """The trainer's checkpoints, plans and ledger."""
+        return self.root / "trainer"
+
+    @property
+    def history(self) -> Path:
+        """The shop's history, as a log of our own events."""
+        return self.root / "history.parquet"
+
+    @property
+    def ledger(self) -> Path:
+        """The producer's ledger."""
+        return self.root / "producer-ledger.parquet"
+
+    @property
+    def logs(self) -> Path:
+        """A log file of each process."""
+        return self.root / "logs"
+
+
+def demo_environment(options: DemoOptions, workspace: Workspace, bootstrap: str, prefix: str) -> dict[str, str]:
+    """Return the settings of every process of a demo."""
+    environment = {
+        "MILLSTREAM_HOME": str(workspace.root),
+        "MILLSTREAM_KAFKA_BOOTSTRAP": bootstrap,
+        "MILLSTREAM_KAFKA_TOPIC_PREFIX": prefix,
+        "MILLSTREAM_JOIN_WINDOW_SECONDS": str(WINDOW_SECONDS),
+        "MILLSTREAM_JOIN_QUIET_SECONDS": str(QUIET_SECONDS),
+        "MILLSTREAM_SCORER_STRATEGY": options.strategy,
+        "MILLSTREAM_SCORER_BUDGET": str(options.budget),
+        "MILLSTREAM_SHOP_RATE": str(options.rate),
+        # Four processes on two cores: a second thread in any of them would only wait for the others.
+        "OMP_NUM_THREADS": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "HF_HUB_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    if options.turn_seconds is not None:
+        environment["MILLSTREAM_SHOP_TURN_SECONDS"] = str(options.turn_seconds)
+    return environment
+
+
+def metrics_ports(processes: Iterable[str]) -> dict[str, int]:
+    """Return a free port for the metrics of each process: another Millstream may be running on the usual ones."""
+    return {process: free_port() for process in processes}
+
+
+def port_environment(ports: Mapping[str, int], process: str) -> dict[str, str]:
+    """Return the setting that gives a process its metrics port."""
+    return {"MILLSTREAM_METRICS_PORT": str(ports[process])}

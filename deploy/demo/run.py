@@ -1,0 +1,174 @@
+"""The demo's story: prepare, start, stream, drain, audit, report."""
+
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from deploy.audit import AuditReport, run_audit
+from deploy.demo.cluster import READERS, demo_cluster, wait_until_drained
+from deploy.demo.options import WARM_ROWS, DemoOptions
+from deploy.demo.outcome import read_outcome
+from deploy.demo.processes import (
+    SERVICES,
+    Workspace,
+    demo_environment,
+    metrics_ports,
+    port_environment,
+)
+from deploy.demo.report import RunFacts, summarise, write_report
+from deploy.demo.scrape import Scrape, scrape
+from deploy.demo.supervisor import MIB, Child, ProcessFailedError, Supervisor
+from deploy.demo.view import LiveView, Reading
+from stream.settings import KafkaSettings, state_directory
+from stream.simulator.settings import ShopSettings
+from stream.simulator.simulation import write_history
+from stream.topic_admin import apply_topics
+
+READY_SECONDS = 60.0
+
+
+class Demo:
+    """One run of the whole loop.
+
+    Args:
+        options: What to run.
+        console: Where to show it.
+    """
+
+    def __init__(self, options: DemoOptions, console: Console) -> None:
+        self._options = options
+        self._console = console
+        self._workspace = Workspace(state_directory() / "demo")
+        self._services = [name for name in SERVICES if options.trainer or name != "trainer"]
+        self._ports = metrics_ports([*self._services, "shop"])
+        self._stop = threading.Event()
+
+    def run(self) -> bool:
+        """Run all of it and return whether every process ended well and nothing was lost.
+
+        SIGINT and SIGTERM end the stream early; what is under way is drained, audited and reported all the same.
+        """
+        shutil.rmtree(self._workspace.root, ignore_errors=True)
+        with self._stopped_by_signals(), demo_cluster(self._workspace.root / "kafka") as bootstrap:
+            prefix = f"demo-{int(time.time())}."
+            environment = demo_environment(self._options, self._workspace, bootstrap, prefix)
+            os.environ.update(environment)
+            kafka = KafkaSettings()
+            apply_topics(kafka)
+            with Supervisor(self._workspace.logs, environment) as supervisor:
+                try:
+                    return self._stages(kafka, supervisor)
+                except ProcessFailedError as error:
+                    self._console.print(f"[red]{error}[/red]", highlight=False)
+                    return False
+
+    def _stages(self, kafka: KafkaSettings, supervisor: Supervisor) -> bool:
+        self._say("Kafka is up; version 1 learns from the past")
+        self._warm_start(supervisor)
+        self._start_services(supervisor)
+        self._say(
+            f"{self._options.num_impressions:,} impressions at {self._options.rate:g}/s; logs: {self._workspace.logs}"
+        )
+        last = self._stream(supervisor)
+        self._say("the stream has ended; waiting until everything is labeled, scored and learned")
+        left = wait_until_drained(kafka, [group for group in READERS if group in self._services])
+        last = scrape(self._ports) if self._services else last
+        supervisor.sample_memory()
+        supervisor.stop()
+        if any(left.values()):
+            self._say(f"not drained: {left}")
+        audit = run_audit(kafka, self._workspace.trainer, self._workspace.ledger)
+        self._report(kafka, audit, last, supervisor)
+        return audit.exact and not supervisor.failed
+
+    def _warm_start(self, supervisor: Supervisor) -> None:
+        supervisor.run("models-init", ["deploy", "models", "init"])
+        past = self._options.log
+        if past is None:
+            past = self._workspace.history
+            write_history(ShopSettings(), WARM_ROWS, past)
+        supervisor.run("warm-start", ["deploy", "models", "warm-start", str(past), "--limit", str(WARM_ROWS)])
+
+    def _start_services(self, supervisor: Supervisor) -> None:
+        for name in self._services:
+            supervisor.start(name, SERVICES[name], port_environment(self._ports, name))
+        deadline = time.monotonic() + READY_SECONDS
+        ports = {name: self._ports[name] for name in self._services}
+        while (missing := scrape(ports).missing) and time.monotonic() < deadline:
+            supervisor.check()
+            time.sleep(0.2)
+        if missing:
+            message = f"{', '.join(sorted(missing))} showed no metrics within {READY_SECONDS:.0f} s"
+            raise ProcessFailedError(message)
+
+    def _stream(self, supervisor: Supervisor) -> Scrape:
+        """Play the shop or the log, and show what happens until it ends or a signal comes."""
+        shop = self._start_shop(supervisor)
+        started, reading, last = time.monotonic(), None, Scrape()
+        with LiveView(self._console, "Millstream demo") as view:
+            while shop.process.poll() is None:
+                if self._stop.is_set():
+                    supervisor.stop("shop")
+                    break
+                supervisor.check()
+                supervisor.sample_memory()
+                last = scrape(self._ports)
+                reading = Reading.from_scrape(last, time.monotonic() - started, reading)
+                view.show(reading)
+                self._stop.wait(1.0)
+        supervisor.check()
+        return last
+
+    def _start_shop(self, supervisor: Supervisor) -> Child:
+        options = self._options
+        played = ["--limit", str(options.num_impressions), "--rate", f"{options.rate:g}"]
+        played += ["--ledger", str(self._workspace.ledger)]
+        if options.log:
+            arguments = ["deploy", "replay", str(options.log), "--skip", str(WARM_ROWS), *played]
+        else:
+            arguments = ["deploy", "simulate", "--history-rows", str(WARM_ROWS), *played]
+        return supervisor.start("shop", arguments, port_environment(self._ports, "shop"))
+
+    def _report(self, kafka: KafkaSettings, audit: AuditReport, last: Scrape, supervisor: Supervisor) -> None:
+        outcome = read_outcome(kafka, self._workspace.ledger)
+        facts = RunFacts(
+            turn_seconds=self._options.turn_seconds,
+            updates=int(last.total("millstream_trainer_updates_total")),
+            versions_promoted=outcome.promoted,
+            versions_held=int(last.total("millstream_trainer_gate_decisions_total", decision="hold")),
+            swaps=outcome.swaps,
+            freshness_seconds=np.array(outcome.freshness_seconds),
+            peak_memory_mib=supervisor.peak_memory_bytes / MIB,
+            failed_processes=len(supervisor.failed),
+        )
+        summary = summarise(outcome.rows, audit, facts)
+        write_report(self._options.report, outcome.rows, summary, facts.turn_seconds)
+        table = Table(title="Millstream demo", show_header=False)
+        for name, value in summary.items():
+            table.add_row(name, "-" if value is None else f"{value:,}" if isinstance(value, int) else str(value))
+        self._console.print(table)
+        for problem in audit.problems:
+            self._console.print(f"[red]audit: {problem}[/red]", highlight=False)
+        self._say(f"curves: {self._options.report / 'auc.png'}   numbers: {self._options.report / 'summary.json'}")
+
+    def _say(self, text: str) -> None:
+        self._console.print(f"[bold]demo:[/bold] {text}", highlight=False, soft_wrap=True)
+
+    @contextmanager
+    def _stopped_by_signals(self) -> Iterator[None]:
+        previous = {
+            number: signal.signal(number, lambda *_: self._stop.set()) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
