@@ -1,6 +1,6 @@
 """The pure core of the scorer: labeled impressions in, weighted examples out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from stream.hashing import hash01
 class Scoring:
     """Scores every row by the live version, a share of them by the other roles, and weighs what each should teach.
 
-    Knows no Kafka and no clock. The live version is asked once per call, so every example of a call names the same one.
+    Knows no Kafka. The live version is asked once per call, so every example of a call names the same one.
 
     Args:
         live: Engine of the live version.
@@ -21,6 +21,10 @@ class Scoring:
         frozen: Engine of the frozen version; None until there is one.
         control: Engine of the uniform control, if one runs.
         frozen_share: Share of rows, by hash of the id, that the frozen version and the control score too.
+
+    Attributes:
+        num_tokens: Tokens the live version has scored.
+        num_unknown: How many of them were unknown to its tokenizer.
     """
 
     def __init__(
@@ -36,20 +40,31 @@ class Scoring:
         self.strategy = strategy
         self.frozen = frozen
         self.control = control
+        self.num_tokens = 0
+        self.num_unknown = 0
         self._frozen_share = frozen_share
 
-    def score(self, labeled: Sequence[LabeledImpression], now_ms: int) -> list[WeightedExample]:
+    def score(self, labeled: Sequence[LabeledImpression], clock_ms: Callable[[], int]) -> list[WeightedExample]:
         """Return one weighted example per labeled impression, in order.
 
         Args:
             labeled: At least one labeled impression.
-            now_ms: Wall clock, written into the examples.
+            clock_ms: Wall clock, epoch milliseconds, read once when the scores are made.
+
+        Raises:
+            FloatingPointError: a score is not finite. Nothing was weighed: a strategy's running means would keep it.
         """
         scored = self.live.score([row.impression for row in labeled])
-        labels = np.array([row.label for row in labeled], dtype=np.float64)
-        importance = self.strategy.weigh(scored.z, labels, scored.hidden_norm)
         frozen = self._role_scores(self.frozen, labeled)
         control = self._role_scores(self.control, labeled)
+        if not (np.isfinite(scored.z).all() and np.isfinite(scored.hidden_norm).all()):
+            message = f"version {scored.version} gave a score that is not finite; roll back to an earlier version"
+            raise FloatingPointError(message)
+        labels = np.array([row.label for row in labeled], dtype=np.float64)
+        importance = self.strategy.weigh(scored.z, labels, scored.hidden_norm)
+        scored_ms = clock_ms()
+        self.num_tokens += scored.num_tokens
+        self.num_unknown += scored.num_unknown
         return [
             WeightedExample(
                 labeled=row,
@@ -57,7 +72,7 @@ class Scoring:
                 frozen=frozen.get(index),
                 control=control.get(index),
                 hidden_norm=float(scored.hidden_norm[index]),
-                scored_ms=now_ms,
+                scored_ms=scored_ms,
                 strategy=importance.strategy,
                 inclusion_probability=float(importance.inclusion_probability[index]),
                 importance_weight=float(importance.importance_weight[index]),

@@ -66,6 +66,9 @@ class ScorerSettings(MillstreamSettings, group="scorer"):
     strategy: str = Field("gradnorm_is", description="importance strategy")
     budget: float = Field(0.5, gt=0, le=1, description="expected share of labeled rows that are learned")
     frozen_share: float = Field(0.25, ge=0, le=1, description="share of rows that the frozen version scores too")
-    http_host: str = Field("127.0.0.1", description="address of the HTTP service")
-    http_port: int = Field(8080, ge=0, le=65535, description="port of the HTTP service; 0 picks a free one")
-    reference_position: int = Field(1, ge=0, description="position every candidate gets when the service ranks")
+    instance: str = Field(
+        "0", min_length=1, description="name of this worker slot: unique in the group, the same after a restart"
+    )
+    stall_seconds: float = Field(
+        120.0, gt=0, description="the process ends itself when rows wait and none has moved for so long"
+    )

@@ -11,6 +11,7 @@ Reason = Literal[
     "unknown_version",
     "future_time",
     "unmappable",
+    "unscorable",
     "late_click",
     "orphaned_click",
     "excess_click",

@@ -1,0 +1,253 @@
+"""The scorer's Faust edge: labeled impressions in, weighted examples out, acknowledged when Kafka has them."""
+
+import asyncio
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import faust
+import structlog
+from faust.types import TP, Message, StreamT
+
+from scorer.importance.strategies import build_strategy
+from scorer.live_models import LiveModels, ReleaseLoader
+from scorer.metrics import ScorerMetrics
+from scorer.micro_batch import MicroBatch, MicroBatchScorer, RawRow
+from scorer.scoring import Scoring
+from scorer.settings import ModelSettings, ScorerSettings
+from stream.app import Delivery, DeliveryError, create_app, deliver, log_end, run_app
+from stream.exposition import process_registry, serve_metrics
+from stream.logs import configure_logging
+from stream.releases import ReleaseFollower
+from stream.settings import KafkaSettings, MetricsSettings
+from stream.topics import topic_name
+from stream.watchdog import Progress, start_watchdog
+
+METRICS_PORT = 9102
+
+_RETRY_SECONDS = 0.5
+_SHOW_SECONDS = 1.0
+_DRAIN_SECONDS = 10.0
+
+
+class ScorerAgent:
+    """Reads ahead while a micro-batch is scored; one task scores, writes and acknowledges in offset order.
+
+    A micro-batch mixes partitions in one forward pass and is written as one record per partition, to the partition
+    number it was read from. It is acknowledged when Kafka has confirmed all of it; until then the whole of it is sent
+    again, so a row may be written twice and is never lost.
+
+    Args:
+        app: The Faust app.
+        kafka: Names of the topics.
+        settings: Bounds of a micro-batch.
+        models: The versions that serve.
+        metrics: What to count in.
+    """
+
+    def __init__(
+        self,
+        app: faust.App,
+        kafka: KafkaSettings,
+        settings: ScorerSettings,
+        models: LiveModels,
+        metrics: ScorerMetrics,
+    ) -> None:
+        self._app = app
+        self._kafka = kafka
+        self._settings = settings
+        self._models = models
+        self._scoring = Scoring(
+            models.engine,
+            build_strategy(settings.strategy, settings.budget),
+            frozen_share=settings.frozen_share,
+        )
+        self._scorer = MicroBatchScorer(topic_name("labeled-impressions", kafka), self._scoring, _now_ms)
+        self._metrics = metrics
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="scoring")
+        self._queue: deque[Message] = deque()
+        self._rows = asyncio.Event()
+        self._room = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._positions: dict[int, int] = {}
+        self._rebalancing = False
+        self._moved = 0
+
+    async def read(self, stream: StreamT[bytes]) -> None:
+        """Take records as they come, up to two micro-batches ahead; nothing leaves this loop but a cancellation."""
+        take = stream.noack_take  # type: ignore[attr-defined]  # Faust's interface type lacks it
+        size = self._settings.max_batch_rows
+        async for events in take(size, within=self._settings.max_wait_seconds):
+            self._queue.extend(event.message for event in events)
+            self._moved += 1
+            self._rows.set()
+            while len(self._queue) > size:
+                self._room.clear()
+                await self._room.wait()
+
+    async def write(self) -> None:
+        """Score, write and acknowledge one micro-batch after the other."""
+        while True:
+            self._idle.set()
+            while not self._queue:
+                self._rows.clear()
+                await self._rows.wait()
+            self._idle.clear()
+            size = min(self._settings.max_batch_rows, len(self._queue))
+            batch = [self._queue.popleft() for _ in range(size)]
+            self._room.set()
+            await self._process(batch)
+
+    async def show(self) -> None:
+        """Keep the gauges fresh."""
+        while True:
+            self._metrics.queue.set(len(self._queue))
+            self._metrics.lag.set(self._lag())
+            await asyncio.sleep(_SHOW_SECONDS)
+
+    async def on_revoked(self, _app: Any, revoked: set[TP], **_: Any) -> None:
+        """Drop what was read ahead: whoever owns the partitions next reads it again."""
+        self._rebalancing = True
+        self._metrics.rebalances.inc()
+        self._queue.clear()
+        self._positions.clear()
+        self._room.set()
+        structlog.get_logger(__name__).info("partitions_revoked", partitions=_numbers(revoked))
+
+    async def on_assigned(self, _app: Any, assigned: set[TP], **_: Any) -> None:
+        """Note the new assignment."""
+        self._rebalancing = False
+        self._moved += 1
+        self._metrics.partitions.set(len(assigned))
+        structlog.get_logger(__name__).info("partitions_assigned", partitions=_numbers(assigned))
+
+    async def drain(self, _app: Any, **_: Any) -> None:
+        """Let the micro-batch that is under way end; what was only read ahead is left to the next process."""
+        self._queue.clear()
+        try:
+            await asyncio.wait_for(self._idle.wait(), _DRAIN_SECONDS)
+        except TimeoutError:
+            structlog.get_logger(__name__).warning("drain_incomplete", remedy="its rows will be read again")
+
+    def progress(self) -> Progress:
+        """Return a look at this worker for the watchdog."""
+        waiting = self._rebalancing or bool(self._queue) or not self._idle.is_set() or self._lag() > 0
+        return Progress(waiting=waiting, moved=self._moved)
+
+    async def _process(self, batch: Sequence[Message]) -> None:
+        # The buffer of noack_take survives a rebalance; what it held is read again by the partition's owner.
+        current = [message for message in batch if self._is_current(message)]
+        self._metrics.stale_records.inc(len(batch) - len(current))
+        rows = [RawRow(message.partition, message.offset, message.key, message.value) for message in current]
+        while rows and self._is_current(current[0]):
+            scored = await self._score(rows)
+            if scored is not None:
+                await self._publish(current, scored)
+                return
+            await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _score(self, rows: Sequence[RawRow]) -> MicroBatch | None:
+        self._scoring.frozen = self._models.frozen
+        try:
+            scored = await asyncio.get_running_loop().run_in_executor(self._executor, self._scorer.process, rows)
+        except Exception as error:  # noqa: BLE001 (the rows are kept; a rollback or the watchdog ends it)
+            self._metrics.score_failures.inc()
+            structlog.get_logger(__name__).error("scoring_failed", version=self._models.version, message=str(error))
+            return None
+        for stage, seconds in scored.seconds.items():
+            self._metrics.stage_seconds.labels(stage).observe(seconds)
+        return scored
+
+    async def _publish(self, batch: Sequence[Message], scored: MicroBatch) -> None:
+        deliveries = [
+            Delivery(topic_name(outgoing.topic, self._kafka), outgoing.partition, outgoing.record)
+            for outgoing in scored.outgoing
+        ]
+        started = time.perf_counter()
+        while self._is_current(batch[0]):
+            try:
+                await deliver(self._app, deliveries)
+            except DeliveryError as error:
+                self._metrics.send_failures.inc()
+                structlog.get_logger(__name__).warning("send_failed", message=str(error))
+                await asyncio.sleep(_RETRY_SECONDS)
+                continue
+            self._metrics.stage_seconds.labels("publish").observe(time.perf_counter() - started)
+            self._metrics.count(scored, self._settings.strategy)
+            self._metrics.show_tokens(self._scoring.num_tokens, self._scoring.num_unknown)
+            self._acknowledge(batch)
+            return
+
+    def _acknowledge(self, batch: Sequence[Message]) -> None:
+        # A rebalance during the sends has given the partitions away: their rows will be scored again.
+        for message in batch:
+            if self._is_current(message):
+                message.ack(self._app.consumer)
+                self._positions[message.partition] = message.offset + 1
+        self._moved += 1
+
+    def _is_current(self, message: Message) -> bool:
+        return bool(message.generation_id == self._app.consumer_generation_id)
+
+    def _lag(self) -> int:
+        lag = 0
+        for partition in self._app.consumer.assignment():
+            end = log_end(self._app, partition)
+            if end is not None:
+                lag += max(0, end.offset - self._positions.get(partition.partition, end.position))
+        return lag
+
+
+def create_scorer_app(
+    kafka: KafkaSettings, settings: ScorerSettings, models: LiveModels, metrics: ScorerMetrics
+) -> faust.App:
+    """Return the app that scores; every process of the group needs its own `settings.instance`."""
+    app = create_app("scorer", kafka, instance=settings.instance)
+    agent = ScorerAgent(app, kafka, settings, models, metrics)
+    labeled = app.topic(
+        topic_name("labeled-impressions", kafka), key_serializer="raw", value_serializer="raw", value_type=bytes
+    )
+    app.agent(labeled, name="scorer", concurrency=1)(agent.read)
+    app.task(agent.write)
+    app.task(agent.show)
+    app.on_partitions_revoked.connect(agent.on_revoked)  # type: ignore[arg-type]  # its types forbid named arguments
+    app.on_partitions_assigned.connect(agent.on_assigned)  # type: ignore[arg-type]
+    app.on_before_shutdown.connect(agent.drain)  # type: ignore[arg-type]
+    start_watchdog(agent.progress, settings.stall_seconds)
+    return app
+
+
+def run() -> None:
+    """Run the scorer until it is told to stop; it waits for the first champion.
+
+    Raises:
+        ValueError: a setting is wrong.
+        ReleasesUnavailableError: the topics do not exist.
+    """
+    configure_logging("scorer")
+    kafka, settings = KafkaSettings(), ScorerSettings()
+    build_strategy(settings.strategy, settings.budget)
+    registry = process_registry()
+    metrics = ScorerMetrics(registry)
+    serve_metrics(MetricsSettings(), METRICS_PORT, registry)
+    # Faust installs its own handlers when it runs; until then there is nothing to drain.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    loader = ReleaseLoader(ModelSettings())
+    follower = ReleaseFollower(kafka)
+    bundle, releases = loader.wait_for_champion(follower)
+    models = LiveModels(bundle, follower, releases, loader=loader, settings=settings, metrics=metrics.model)
+    with models:
+        run_app(create_scorer_app(kafka, settings, models, metrics), "scorer")
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
+
+
+def _numbers(partitions: set[TP]) -> list[int]:
+    return sorted(partition.partition for partition in partitions)

@@ -1,0 +1,139 @@
+"""One micro-batch: records of `labeled-impressions` in, records of `weighted-examples` and `dead-letters` out."""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import structlog
+
+from scorer.golden import golden_impressions
+from scorer.scoring import Scoring
+from stream.dead_letters import Record, dead_letter, dead_letter_headers
+from stream.events import EventError, LabeledImpression, WeightedExample, decode_labeled
+from stream.example_batch import encode_examples
+
+Stage = Literal["decode", "forward", "encode"]
+
+
+@dataclass(frozen=True, slots=True)
+class RawRow:
+    """A record of `labeled-impressions` as it was read."""
+
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingRecord:
+    """A record and where it goes; a partition of None lets the key decide."""
+
+    topic: Literal["weighted-examples", "dead-letters"]
+    partition: int | None
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class MicroBatch:
+    """What became of the rows.
+
+    Attributes:
+        examples: Weighted examples, in the order of their rows.
+        outgoing: What must be written, one or more records per partition.
+        dead_letters: Reasons of the rows that are no examples.
+        seconds: Time of each stage.
+    """
+
+    examples: list[WeightedExample]
+    outgoing: list[OutgoingRecord]
+    dead_letters: list[str]
+    seconds: dict[Stage, float]
+
+
+class MicroBatchScorer:
+    """Turns raw rows into what must be written for them, all rows in one forward pass under one version.
+
+    A row that cannot be decoded or scored becomes a dead letter and stops no other.
+
+    Args:
+        topic: Full name of the topic the rows come from, for dead letters.
+        scoring: Engines and strategy.
+        clock_ms: Wall clock, epoch milliseconds.
+    """
+
+    def __init__(self, topic: str, scoring: Scoring, clock_ms: Callable[[], int]) -> None:
+        self._topic = topic
+        self._scoring = scoring
+        self._clock_ms = clock_ms
+
+    def process(self, rows: Sequence[RawRow]) -> MicroBatch:
+        """Return what must be written for the rows, which are at least one.
+
+        Raises:
+            Exception: the live version cannot score anything, so no row is to blame.
+        """
+        started = time.perf_counter()
+        failures: dict[int, tuple[str, Exception]] = {}
+        labeled = self._decode(rows, failures)
+        decoded = time.perf_counter()
+        examples = self._score(labeled, failures)
+        scored = time.perf_counter()
+        outgoing = self._encode(rows, examples)
+        outgoing += [self._letter(rows[index], *failure) for index, failure in sorted(failures.items())]
+        encoded = time.perf_counter()
+        return MicroBatch(
+            examples=list(examples.values()),
+            outgoing=outgoing,
+            dead_letters=[reason for reason, _ in failures.values()],
+            seconds={"decode": decoded - started, "forward": scored - decoded, "encode": encoded - scored},
+        )
+
+    @staticmethod
+    def _decode(rows: Sequence[RawRow], failures: dict[int, tuple[str, Exception]]) -> dict[int, LabeledImpression]:
+        labeled: dict[int, LabeledImpression] = {}
+        for index, row in enumerate(rows):
+            try:
+                labeled[index] = decode_labeled(row.value)
+            except EventError as error:
+                failures[index] = ("empty" if not row.value else error.reason, error)
+        return labeled
+
+    def _score(
+        self, labeled: dict[int, LabeledImpression], failures: dict[int, tuple[str, Exception]]
+    ) -> dict[int, WeightedExample]:
+        if not labeled:
+            return {}
+        try:
+            examples = self._scoring.score(list(labeled.values()), self._clock_ms)
+            return dict(zip(labeled, examples, strict=True))
+        except Exception as error:  # noqa: BLE001 (the rows are judged one by one below)
+            structlog.get_logger(__name__).error("micro_batch_failed", rows=len(labeled), message=str(error))
+        engine = self._scoring.live
+        engine.score(golden_impressions(engine.bundle.featurizer.spec))  # raises when the version is to blame
+        found: dict[int, WeightedExample] = {}
+        for index, row in labeled.items():
+            try:
+                found[index] = self._scoring.score([row], self._clock_ms)[0]
+            except Exception as error:  # noqa: BLE001 (goes to the dead letters with its message)
+                failures[index] = ("unscorable", error)
+        return found
+
+    @staticmethod
+    def _encode(rows: Sequence[RawRow], examples: dict[int, WeightedExample]) -> list[OutgoingRecord]:
+        by_partition: dict[int, list[WeightedExample]] = defaultdict(list)
+        for index, example in examples.items():
+            by_partition[rows[index].partition].append(example)
+        return [
+            OutgoingRecord("weighted-examples", partition, Record(None, value))
+            for partition, batch in by_partition.items()
+            for value in encode_examples(batch)
+        ]
+
+    def _letter(self, row: RawRow, reason: str, error: Exception) -> OutgoingRecord:
+        headers = dead_letter_headers(
+            topic=self._topic, partition=row.partition, offset=row.offset, stage="scorer", reason=reason, error=error
+        )
+        return OutgoingRecord("dead-letters", None, dead_letter(row.key, row.value, headers))
