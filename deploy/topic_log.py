@@ -1,0 +1,138 @@
+"""Reads a topic whole, from its first record to an end that is fixed beforehand; belongs to no consumer group."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from kafka import KafkaConsumer, TopicPartition
+
+from stream.settings import KafkaSettings
+from stream.topic_admin import ClusterError, connect_admin
+from stream.topics import TopicKind, topic_name
+
+_POLL_MS = 500
+_SILENT_POLLS = 60
+
+
+@dataclass(frozen=True)
+class LogRecord:
+    """One record as bytes.
+
+    Attributes:
+        partition: Its partition.
+        offset: Its offset there.
+        value: Its value.
+        headers: Its headers by name.
+    """
+
+    partition: int
+    offset: int
+    value: bytes | None
+    headers: dict[str, bytes]
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Where a topic began and ended at one moment, by partition; the end is the offset after the last record."""
+
+    first: dict[int, int]
+    end: dict[int, int]
+
+
+class TopicLog:
+    """A cluster's topics, read by assignment.
+
+    Args:
+        kafka: Cluster and topic prefix.
+
+    Raises:
+        ClusterError: The cluster cannot be reached.
+    """
+
+    def __init__(self, kafka: KafkaSettings) -> None:
+        self._kafka = kafka
+        connect_admin(kafka).close()  # one clear error where no cluster answers
+        self._consumer = KafkaConsumer(
+            **kafka.client_options(),
+            group_id=None,
+            enable_auto_commit=False,
+            max_poll_records=5_000,
+            fetch_max_wait_ms=100,
+        )
+
+    def extent(self, kind: TopicKind) -> Extent:
+        """Return where the topic begins and ends now.
+
+        Raises:
+            ClusterError: The topic does not exist.
+        """
+        topic = topic_name(kind, self._kafka)
+        numbers = self._consumer.partitions_for_topic(topic)
+        if not numbers:
+            message = f"topic {topic} does not exist at {self._kafka.bootstrap}; run 'millstream topics apply'"
+            raise ClusterError(message)
+        partitions = [TopicPartition(topic, number) for number in sorted(numbers)]
+        first = self._consumer.beginning_offsets(partitions)
+        end = self._consumer.end_offsets(partitions)
+        return Extent(
+            first={key.partition: offset for key, offset in first.items()},
+            end={key.partition: offset for key, offset in end.items()},
+        )
+
+    def records(self, kind: TopicKind, extent: Extent) -> Iterator[LogRecord]:
+        """Yield every record inside the extent, in offset order within a partition.
+
+        Raises:
+            ClusterError: The cluster stops giving records before the end.
+        """
+        topic = topic_name(kind, self._kafka)
+        ends = {TopicPartition(topic, number): end for number, end in extent.end.items() if end > extent.first[number]}
+        self._consumer.assign(list(ends))
+        for partition in ends:
+            self._consumer.seek(partition, extent.first[partition.partition])
+        silent = 0
+        while any(self._consumer.position(partition) < end for partition, end in ends.items()):
+            batches = self._consumer.poll(timeout_ms=_POLL_MS)
+            silent = 0 if batches else silent + 1
+            if silent > _SILENT_POLLS:
+                message = f"{self._kafka.bootstrap} gave no record of {topic} for {_POLL_MS * silent / 1000:.0f} s"
+                raise ClusterError(message)
+            for partition, records in batches.items():
+                for record in records:
+                    if record.offset < ends[partition]:
+                        headers = dict(record.headers)
+                        yield LogRecord(record.partition, record.offset, record.value, headers)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._consumer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def committed_offsets(kafka: KafkaSettings, group: str, kind: TopicKind) -> dict[int, int]:
+    """Return the next offset, by partition, that a consumer group has committed; empty for an unknown group.
+
+    Args:
+        kafka: Cluster and topic prefix.
+        group: Name of the group without the prefix.
+        kind: The topic it reads.
+    """
+    topic = topic_name(kind, kafka)
+    # It never subscribes, so it does not join the group and disturbs nobody.
+    consumer = KafkaConsumer(
+        **kafka.client_options(), group_id=f"{kafka.topic_prefix}{group}", enable_auto_commit=False
+    )
+    try:
+        numbers = consumer.partitions_for_topic(topic) or set()
+        offsets = {number: consumer.committed(TopicPartition(topic, number)) for number in sorted(numbers)}
+    finally:
+        consumer.close()
+    return {number: offset for number, offset in offsets.items() if offset is not None}
