@@ -120,7 +120,7 @@ class Playback:
         """Return how long to wait: until the next record is due, and never longer than a stop may go unnoticed."""
         if self._due:
             seconds = min(seconds, self._due[0][0] / 1000 - self._clock())
-        return min(max(seconds, 0.0005), _LONGEST_WAIT_SECONDS)
+        return min(max(seconds, 0.001), _LONGEST_WAIT_SECONDS)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """`millstream simulate`: the shop, live on Kafka; and its past, written to a file."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from stream.player import Player, PlayerOptions
 from stream.producer import ProducerCounts
 from stream.recorded_log import write_events
 from stream.settings import KafkaSettings, MetricsSettings
+from stream.simulator.page import Page
 from stream.simulator.settings import ShopSettings
 from stream.simulator.shop import Shop
 from stream.simulator.traffic import Traffic
@@ -56,15 +57,9 @@ def simulate(
         pass  # it was played before; the shop only has to live through it again
     with Player("simulated shop", kafka, metrics, options) as player:
         traffic = Traffic(settings, options.window_seconds, player.playback, run=f"{start_ms:x}")
-        played = 0
-        for page in shop:
-            if options.total is not None and played >= options.total:
-                break
-            if options.total is not None:
-                page = replace(page, showings=page.showings[: options.total - played])
+        for page in _at_most(options.total, shop):
             if not traffic.play(page):
                 break
-            played += len(page.showings)
             player.progress.advance(len(page.showings))
     return SimulationCounts(**msgspec.structs.asdict(player.counts()), turn_ms=traffic.turn_ms)
 
@@ -88,6 +83,19 @@ def write_history(settings: ShopSettings, rows: int, path: Path, *, end_ms: int 
     start_ms = end_ms - round(2000 * settings.late_click_seconds)
     shop = Shop(settings, start_ms=start_ms, history_rows=rows, run=f"{end_ms:x}-past")
     return write_events(path, _in_time_order(shop))
+
+
+def _at_most(impressions: int | None, pages: Iterable[Page]) -> Iterator[Page]:
+    """Yield pages until that many impressions were shown; the last page may be cut."""
+    left = impressions
+    for page in pages:
+        if left is None:
+            yield page
+        elif left > 0:
+            yield replace(page, showings=page.showings[:left])
+            left -= len(page.showings)
+        else:
+            break
 
 
 def _in_time_order(shop: Shop) -> Iterator[Impression | Click]:
