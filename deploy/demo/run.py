@@ -5,7 +5,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -41,11 +41,15 @@ class Demo:
     Args:
         options: What to run.
         console: Where to show it.
+        observe: Called about once a second while the stream flows, with its elapsed seconds.
     """
 
-    def __init__(self, options: DemoOptions, console: Console) -> None:
+    def __init__(
+        self, options: DemoOptions, console: Console, observe: Callable[[float], None] = lambda _elapsed: None
+    ) -> None:
         self._options = options
         self._console = console
+        self._observe = observe
         self._workspace = Workspace(state_directory() / "demo")
         self._services = [name for name in SERVICES if options.trainer or name != "trainer"]
         self._ports = metrics_ports([*self._services, "shop"])
@@ -123,6 +127,7 @@ class Demo:
                 last = scrape(self._ports)
                 reading = Reading.from_scrape(last, time.monotonic() - started, reading)
                 view.show(reading)
+                self._observe(reading.elapsed_seconds)
                 self._stop.wait(1.0)
         supervisor.check()
         return last
