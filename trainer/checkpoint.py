@@ -17,7 +17,7 @@ import structlog
 from safetensors.torch import load, save
 from torch import Tensor
 
-from scorer.features import FeatureSpec
+from trainer.contract import Contract
 from trainer.durable_files import remove_directory, sha256, write_directory_durably, write_durably
 from trainer.failpoints import Failpoints
 from trainer.ledger_segments import SegmentReference
@@ -31,29 +31,6 @@ _NAME = re.compile(r"checkpoint-(\d{10})")
 
 class CheckpointError(ValueError):
     """No checkpoint that can be used; the message says what to do."""
-
-
-class Contract(msgspec.Struct, frozen=True, kw_only=True):
-    """What must not change under a model line: what the model reads, and how the log is laid out.
-
-    Attributes:
-        tokenizer_sha256: Digest of the tokenizer file.
-        features: What is read from an impression.
-        partitions: Partitions of `weighted-examples`.
-    """
-
-    tokenizer_sha256: str
-    features: FeatureSpec
-    partitions: int
-
-    def differences(self, found: "Contract") -> list[str]:
-        """Return what is different now, one phrase each."""
-        fields = ("tokenizer_sha256", "features", "partitions")
-        return [
-            f"{name} was {getattr(self, name)} and is {getattr(found, name)}"
-            for name in fields
-            if getattr(self, name) != getattr(found, name)
-        ]
 
 
 class LineState(msgspec.Struct, frozen=True, kw_only=True):

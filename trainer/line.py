@@ -3,8 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -13,13 +12,13 @@ from torch import Tensor
 
 from scorer.bundle import ModelBundle
 from scorer.engine import forward_rows
-from scorer.features import TOKENIZER_FILE, EncodedRow, NumericStatistics
+from scorer.features import EncodedRow, NumericStatistics
 from scorer.golden import golden_z
 from scorer.registry import version_name
 from stream.events import GateResult, WeightedExample
 from stream.first_copies import FirstCopies, FirstCopiesSnapshot
 from stream.hashing import hash01
-from trainer.checkpoint import Checkpoint, Contract, LineState
+from trainer.checkpoint import Checkpoint, LineState
 from trainer.gate import Evidence, JudgedRows, first_evidence, held, judge
 from trainer.ledger_segments import LedgerRow, Outcome, SegmentReference
 from trainer.plan import Plan, Record
@@ -162,8 +161,7 @@ class ModelLine:
         self.learner.restore(tensors)
         self._bundle = replace(self._bundle, statistics=NumericStatistics.from_json(bundle.statistics.to_json()))
         discarded = self.state.rows_since_champion
-        self.state = msgspec.structs.replace(
-            self.state,
+        self.note(
             lineage=version,
             holds_in_row=0,
             rows_since_champion=0,
@@ -172,16 +170,22 @@ class ModelLine:
         self.forget_evidence()
         return discarded
 
-    def checkpoint(self, ledger: SegmentReference | None) -> Checkpoint:
+    def note(self, **changes: Any) -> None:
+        """Change fields of the state."""
+        self.state = msgspec.structs.replace(self.state, **changes)
+
+    def refer_to(self, segment: SegmentReference) -> None:
+        """Make a ledger segment the last one of the chain."""
+        self.note(ledger=segment)
+
+    def checkpoint(self) -> Checkpoint:
         """Return everything as one unit; tensors are views, so write it before anything learns again."""
         replay_state, replay_rows = self.replay.snapshot()
         evidence = self.evidence
-        self.state = msgspec.structs.replace(
-            self.state,
+        self.note(
             num_steps=self.learner.num_steps,
             statistics=self._bundle.statistics.to_json(),
             replay_state=replay_state,
-            ledger=ledger,
             evidence_since_ms=evidence.since_ms if evidence else None,
             evidence_until_ms=evidence.until_ms if evidence else 0,
             num_newest_judged=evidence.newest.num_rows if evidence else 0,
@@ -198,8 +202,7 @@ class ModelLine:
         return Checkpoint(self.state, tensors | self.learner.tensors(), replay_rows)
 
     def _advance(self, plan: Plan, *, num_learned: int) -> None:
-        self.state = msgspec.structs.replace(
-            self.state,
+        self.note(
             update=plan.number,
             number=plan.number + 1,
             offsets=dict(plan.next),
@@ -208,17 +211,14 @@ class ModelLine:
         )
 
 
+def weights_of(bundle: ModelBundle) -> dict[str, Tensor]:
+    """Return the weights of a version as `restore_weights` takes them, without optimizer state."""
+    return {f"weights/{name}": tensor.detach() for name, tensor in bundle.model.trainable_parameters().items()}
+
+
 def is_selected(example: WeightedExample) -> bool:
     """Return whether a row is learned: decided by its id, so that the log alone reproduces the choice."""
     return hash01(example.labeled.impression.impression_id, SELECTION_SALT) < example.inclusion_probability
-
-
-def contract_of(bundle: ModelBundle, partitions: int) -> Contract:
-    """Return what a line built on this version must not see changed."""
-    tokenizer = (bundle.featurizer.tokenizer_dir / TOKENIZER_FILE).read_bytes()
-    return Contract(
-        tokenizer_sha256=sha256(tokenizer).hexdigest(), features=bundle.featurizer.spec, partitions=partitions
-    )
 
 
 def first_checkpoint(bundle: ModelBundle, learner: Learner, state: LineState) -> Checkpoint:

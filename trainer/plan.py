@@ -121,5 +121,10 @@ class PlanStore:
             if int(path.stem.removeprefix("plan-")) < before:
                 path.unlink(missing_ok=True)
 
+    def clear(self) -> None:
+        """Delete every plan: the line begins anew."""
+        for path in self._directory.glob("plan-*.json"):
+            path.unlink()
+
     def _path(self, number: int) -> Path:
         return self._directory / f"plan-{number:08d}.json"

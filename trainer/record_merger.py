@@ -49,6 +49,10 @@ class RecordMerger:
         """Return whether every record up to the end offsets has been read and given out."""
         return not self.num_records and all(self._read_to[key] >= ends[key] for key in self._heads)
 
+    def has_empty_partition(self) -> bool:
+        """Return whether the end offsets matter now: some partition shows no head."""
+        return not all(self._heads.values())
+
     @property
     def num_records(self) -> int:
         """How many records wait here."""

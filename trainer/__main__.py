@@ -1,0 +1,38 @@
+"""`python -m trainer`: the trainer process."""
+
+import signal
+import sys
+from threading import Event
+
+import structlog
+from kafka.errors import KafkaError
+
+from scorer.settings import ModelSettings
+from stream.exposition import process_registry, serve_metrics
+from stream.logs import configure_logging
+from stream.settings import KafkaSettings, MetricsSettings
+from trainer.metrics import TrainerMetrics
+from trainer.process import run_trainer
+from trainer.settings import GateSettings, TrainerSettings
+
+METRICS_PORT = 9104
+
+
+def run() -> None:
+    """Run the trainer until SIGTERM or SIGINT; then finish the update that runs, and return."""
+    configure_logging("trainer")
+    stopping = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stopping.set())
+    registry = process_registry()
+    metrics = TrainerMetrics(registry)
+    serve_metrics(MetricsSettings(), METRICS_PORT, registry)
+    run_trainer(KafkaSettings(), ModelSettings(), TrainerSettings(), GateSettings(), metrics, stopping.is_set)
+    structlog.get_logger(__name__).info("trainer_stopped")
+
+
+if __name__ == "__main__":
+    try:
+        run()
+    except (ValueError, RuntimeError, KafkaError) as error:
+        sys.exit(f"trainer: {error}")

@@ -1,0 +1,127 @@
+"""Metrics of the trainer."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from time import perf_counter
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from stream.events import GateResult
+from trainer.commands import ACTIONS
+from trainer.gate import HOLD_REASONS
+from trainer.ledger_segments import OUTCOMES
+from trainer.line import LearnReport
+
+DECISIONS = ("promote", "hold", "wait", "stopped")
+"""wait: too little evidence yet; stopped: promotions are stopped after a rollback."""
+
+STAGES = ("featurize", "judge", "publish", "learn", "checkpoint")
+
+_SECONDS_BUCKETS = (0.01, 0.03, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 120.0)
+
+
+class TrainerMetrics:
+    """What the trainer counts. Counters begin at 0 with the process; the ledger is the durable account."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, help_text: str) -> Counter:
+            return Counter(f"millstream_trainer_{name}", help_text, registry=registry)
+
+        def counters(name: str, help_text: str, label: str, values: Sequence[str]) -> Counter:
+            made = Counter(f"millstream_trainer_{name}", help_text, [label], registry=registry)
+            for value in values:
+                made.labels(value)
+            return made
+
+        def gauge(name: str, help_text: str) -> Gauge:
+            return Gauge(f"millstream_trainer_{name}", help_text, registry=registry)
+
+        self.rows = counters("rows_total", "Rows settled, by outcome", "outcome", OUTCOMES)
+        self.updates = counter("updates_total", "Updates learned")
+        self.steps = counter("steps_total", "Optimizer steps taken")
+        self.loss = gauge("loss_nats", "Mean weighted loss of the last update")
+        self.nonfinite = counters(
+            "nonfinite_total",
+            "Refused before the optimizer: single rows, losses and gradients of batches",
+            "where",
+            ("row", "loss", "gradient"),
+        )
+        self.mean_weight = gauge(
+            "importance_weight_mean_ratio", "Mean importance weight of the rows of the last update"
+        )
+        self.effective_sample_size = gauge(
+            "effective_sample_size_ratio", "Effective sample size of the last update by the rows it learned"
+        )
+        self.decisions = counters("gate_decisions_total", "Decisions of the gate, one an update", "decision", DECISIONS)
+        self.holds = counters("holds_total", "Updates held, by reason", "reason", HOLD_REASONS)
+        self.holds_in_row = gauge("holds_in_row_count", "Holds since the last promotion")
+        self.promotions = counter("promotions_total", "Versions promoted")
+        self.promoted_number = gauge("promoted_number", "Number of the champion within its model line")
+        self.discarded_rows = counter("discarded_rows_total", "Learned rows undone by going back to an older version")
+        self.update_seconds = Histogram(
+            "millstream_trainer_update_seconds",
+            "Time of each stage of an update",
+            ["stage"],
+            buckets=_SECONDS_BUCKETS,
+            registry=registry,
+        )
+        for stage in STAGES:
+            self.update_seconds.labels(stage)
+        self.checkpoint_bytes = gauge("checkpoint_size_bytes", "Size of the last checkpoint")
+        self.checkpoint_time = gauge(
+            "checkpoint_last_success_timestamp_seconds", "When the last checkpoint was written"
+        )
+        self.lag = Gauge(
+            "millstream_trainer_lag_records",
+            "Records of weighted-examples not yet learned",
+            ["partition"],
+            registry=registry,
+        )
+        self.paused = gauge("paused_bool", "1 while learning is paused")
+        self.promotions_stopped = gauge("promotions_stopped_bool", "1 while promotions are stopped after a rollback")
+        self.commands = counters("commands_total", "Commands carried out or refused", "action", ACTIONS)
+        self.unreadable_records = counters(
+            "unreadable_records_total",
+            "Records that could not be decoded, now dead letters",
+            "reason",
+            ("malformed", "unknown_version"),
+        )
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Measure a stage of an update."""
+        started = perf_counter()
+        yield
+        self.update_seconds.labels(name).observe(perf_counter() - started)
+
+    def count_decision(self, result: GateResult | None, *, stopped: bool) -> None:
+        """Count what the gate said of an update."""
+        decision = "stopped" if stopped else result.decision if result else "wait"
+        self.decisions.labels(decision).inc()
+        if result and result.decision == "hold":
+            self.holds.labels(result.reason).inc()
+
+    def count_learning(self, report: LearnReport) -> None:
+        """Count what an update did."""
+        self.updates.inc()
+        self.steps.inc(report.update.num_steps)
+        self.nonfinite.labels("row").inc(report.num_unusable)
+        self.nonfinite.labels("loss").inc(report.update.num_refused_losses)
+        self.nonfinite.labels("gradient").inc(report.update.num_refused_gradients)
+        for row in report.ledger:
+            self.rows.labels(row.outcome).inc()
+        if report.weights:
+            self.loss.set(report.update.mean_loss)
+            self.mean_weight.set(sum(report.weights) / len(report.weights))
+            self.effective_sample_size.set(effective_sample_size(report.weights) / len(report.weights))
+
+    def show_lag(self, ends: Mapping[int, int], offsets: Mapping[int, int]) -> None:
+        """Show how far behind the log the checkpoint is."""
+        for partition, end in ends.items():
+            self.lag.labels(str(partition)).set(end - offsets[partition])
+
+
+def effective_sample_size(weights: Sequence[float]) -> float:
+    """Return (sum w)^2 / sum w^2, how many equally weighted rows vary as much (Kish 1965)."""
+    squares = sum(weight * weight for weight in weights)
+    return sum(weights) ** 2 / squares if squares else 0.0

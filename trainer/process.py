@@ -1,0 +1,138 @@
+"""The trainer on real Kafka: everything the loop and the model commands need, built from settings."""
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import structlog
+
+from scorer.device import prepare_device
+from scorer.registry import ModelRegistry
+from scorer.settings import ModelSettings
+from stream.releases import ReleaseFollower, announce
+from stream.settings import KafkaSettings, state_directory
+from trainer.checkpoint import checkpoint_store, current_line, line_directory
+from trainer.commands import KafkaCommandInbox, end_of_commands
+from trainer.contract import check_contract, contract_of
+from trainer.failpoints import Failpoints
+from trainer.ledger import ledger_directory
+from trainer.line import ModelLine
+from trainer.loop import Edges, Stores, Trainer
+from trainer.metrics import TrainerMetrics
+from trainer.plan import PlanStore
+from trainer.publication import Publisher
+from trainer.settings import GateSettings, TrainerSettings
+from trainer.source import KafkaExampleSource, edge_offsets
+from trainer.warm_start import Start
+
+
+class TrainerBusyError(RuntimeError):
+    """Another process uses the trainer's directory."""
+
+
+def trainer_directory() -> Path:
+    """Return where the trainer keeps its private state."""
+    return state_directory() / "trainer"
+
+
+def registry_directory() -> Path:
+    """Return where the model registry is."""
+    return state_directory() / "registry"
+
+
+@contextmanager
+def sole_writer(trainer_dir: Path) -> Iterator[None]:
+    """Hold the trainer's directory: two writers would tear one history in two.
+
+    Raises:
+        TrainerBusyError: another process holds it.
+    """
+    trainer_dir.mkdir(parents=True, exist_ok=True)
+    # The kernel releases the lock when the process ends, however it ends.
+    with (trainer_dir / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            message = (
+                f"another process is using {trainer_dir}; stop the running trainer first, or set MILLSTREAM_HOME to "
+                "another directory"
+            )
+            raise TrainerBusyError(message) from error
+        yield
+
+
+def kafka_publisher(kafka: KafkaSettings, registry: ModelRegistry) -> Publisher:
+    """Return the outgoing side on real Kafka, knowing what has been announced so far."""
+    with ReleaseFollower(kafka) as follower:
+        announced = follower.catch_up()
+    return Publisher(registry, partial(announce, kafka), announced, now_ms)
+
+
+def live_start(kafka: KafkaSettings, settings: TrainerSettings) -> Start:
+    """Return where in the live stream a new line begins."""
+    return Start(offsets=edge_offsets(kafka, settings.start), command_offset=end_of_commands(kafka))
+
+
+def now_ms() -> int:
+    """Return the wall clock in epoch milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def run_trainer(
+    kafka: KafkaSettings,
+    model: ModelSettings,
+    settings: TrainerSettings,
+    gate: GateSettings,
+    metrics: TrainerMetrics,
+    stop: Callable[[], bool],
+) -> None:
+    """Run the trainer until asked to stop; the update that runs is finished first.
+
+    Raises:
+        ValueError: there is no model line, or it does not fit the settings or the topic.
+        RuntimeError: the log cannot be read from where the trainer stands, or another trainer runs.
+    """
+    trainer_dir = trainer_directory()
+    with sole_writer(trainer_dir):
+        device = prepare_device(model)
+        registry = ModelRegistry(registry_directory())
+        name = current_line(trainer_dir)
+        failpoints = Failpoints(os.environ.get("MILLSTREAM_FAILPOINT", ""))
+        checkpoints = checkpoint_store(trainer_dir, name, keep=settings.keep_checkpoints, failpoints=failpoints)
+        checkpoint = checkpoints.load_latest()
+        state = checkpoint.state
+        bundle = registry.load(state.lineage, device=device, cached_segments=model.cached_segments)
+        source = KafkaExampleSource(kafka, metrics)
+        inbox = KafkaCommandInbox(kafka, state.command_offset)
+        try:
+            check_contract(state.contract, contract_of(model, bundle, source.num_partitions))
+            trainer = Trainer(
+                ModelLine(bundle, checkpoint, settings, gate),
+                checkpoint.name,
+                Stores(
+                    plans=PlanStore(line_directory(trainer_dir, name) / "plans"),
+                    checkpoints=checkpoints,
+                    ledger=ledger_directory(trainer_dir, name),
+                ),
+                Edges(
+                    source=source,
+                    publisher=kafka_publisher(kafka, registry),
+                    inbox=inbox,
+                    metrics=metrics,
+                    clock=time.monotonic,
+                    failpoints=failpoints,
+                ),
+                settings,
+                gate,
+            )
+            structlog.get_logger(__name__).info(
+                "trainer_started", line=name, update=state.update, champion=state.champion, offsets=state.offsets
+            )
+            trainer.run(stop)
+        finally:
+            source.close()
+            inbox.close()

@@ -1,0 +1,109 @@
+"""Publishing versions, moving aliases, and telling the world: the trainer's outgoing side."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+import structlog
+
+from scorer.bundle import ModelBundle
+from scorer.registry import ALIASES, ModelRegistry
+from stream.events import Alias, GateResult, ModelRelease
+from trainer.plan import Plan
+
+Reason = Literal["initialised", "warm_started", "promoted", "rolled_back"]
+Announce = Callable[[Sequence[ModelRelease]], None]
+
+
+class Publisher:
+    """Writes versions and aliases to the registry and announces what moved.
+
+    The order is: version directory, alias files, announcement. Each step may be repeated: a version that is there is
+    not written again, an alias that is known to point there is not announced again.
+
+    Args:
+        registry: Where versions are.
+        announce: Delivers releases; returns when they are delivered.
+        announced: Where each alias points to as far as the world knows.
+        now_ms: Wall clock.
+    """
+
+    def __init__(
+        self,
+        registry: ModelRegistry,
+        announce: Announce,
+        announced: Mapping[Alias, ModelRelease],
+        now_ms: Callable[[], int],
+    ) -> None:
+        self.registry = registry
+        self._announce = announce
+        self._announced = dict(announced)
+        self._now_ms = now_ms
+
+    def publish(
+        self,
+        bundle: ModelBundle,
+        *,
+        parent: str | None,
+        covered: Mapping[int, int],
+        gate: GateResult | None = None,
+        plan: Plan | None = None,
+    ) -> None:
+        """Write a version; nobody serves it yet.
+
+        Args:
+            bundle: The version.
+            parent: Version it was trained from.
+            covered: Next offset by partition of `weighted-examples` that it learned up to.
+            gate: The judgement that lets it serve.
+            plan: The plan it was judged on.
+        """
+        self.registry.publish(
+            bundle,
+            created_ms=self._now_ms(),
+            parent=parent,
+            plan={"judged_on": plan.number, "first": _keys(plan.first), "next": _keys(plan.next)} if plan else {},
+            covered_offsets=_keys(covered),
+            gate=gate,
+        )
+
+    def move(self, aliases: Mapping[Alias, str], reason: Reason) -> None:
+        """Point aliases to versions and announce those that the world does not know yet."""
+        for alias, version in aliases.items():
+            self.registry.set_alias(alias, version)
+        self._tell(aliases, reason)
+
+    def announce_missing(self, reason: Reason) -> list[Alias]:
+        """Announce what was published but not announced when the process ended, and return those aliases."""
+        pointed = {alias: version for alias in ALIASES if (version := self.registry.alias(alias)) is not None}
+        return self._tell(pointed, reason)
+
+    def _tell(self, aliases: Mapping[Alias, str], reason: Reason) -> list[Alias]:
+        releases = [
+            self._release(alias, version, reason)
+            for alias, version in aliases.items()
+            if alias not in self._announced or self._announced[alias].version != version
+        ]
+        if releases:
+            self._announce(releases)
+        for release in releases:
+            self._announced[release.alias] = release
+            structlog.get_logger(__name__).info("announced", alias=release.alias, version=release.version)
+        return [release.alias for release in releases]
+
+    def _release(self, alias: Alias, version: str, reason: Reason) -> ModelRelease:
+        manifest = self.registry.manifest(version)
+        return ModelRelease(
+            alias=alias,
+            version=version,
+            digest=self.registry.digest(version),
+            location=self.registry.root.resolve().as_uri(),
+            reason=reason,
+            created_ms=self._now_ms(),
+            parent=manifest.parent,
+            gate=manifest.gate,
+            covered_offsets=manifest.covered_offsets,
+        )
+
+
+def _keys(offsets: Mapping[int, int]) -> dict[str, int]:
+    return {str(partition): offset for partition, offset in offsets.items()}

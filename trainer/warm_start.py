@@ -1,0 +1,171 @@
+"""New model lines: version 0 from a pretrained encoder, version 1 from a recorded log."""
+
+import itertools
+import math
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import torch
+
+from scorer.bundle import ModelBundle
+from scorer.new_line import new_line_name, start_line
+from scorer.registry import parse_version, version_name
+from scorer.settings import ModelSettings
+from stream.events import Click, GateResult, Impression, LabeledImpression
+from stream.label_join import join_log
+from stream.settings import JoinSettings
+from trainer.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    LineState,
+    checkpoint_store,
+    current_line,
+    line_directory,
+    set_current_line,
+)
+from trainer.contract import contract_of
+from trainer.line import first_checkpoint
+from trainer.plan import PlanStore
+from trainer.publication import Publisher
+from trainer.settings import TrainerSettings
+from trainer.update import Learner, LearningRow
+
+_CHUNK_BATCHES = 16
+"""Batches that are learned between two reports of progress; rows are shuffled within them only."""
+
+_EXEMPT = GateResult(decision="exempt", reason="first_of_its_line")
+
+Progress = Callable[[int], None]
+"""Called with the number of rows learned so far."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where in the live stream a new line begins.
+
+    Attributes:
+        offsets: Next offset of `weighted-examples` by partition.
+        command_offset: Next offset of `trainer-commands`.
+    """
+
+    offsets: dict[int, int]
+    command_offset: int = 0
+
+
+def init_model_line(
+    model: ModelSettings, trainer: TrainerSettings, trainer_dir: Path, publisher: Publisher, start: Start
+) -> str:
+    """Make a new model line and return the name of its version 0: a pretrained encoder and a zero head.
+
+    It becomes champion and frozen, exempt from the gate. An older line stays on disk, its ledger with it.
+
+    Raises:
+        ValueError: the settings ask for what the pretrained model does not have.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        bundle = start_line(model, new_line_name(), Path(directory))
+        publisher.publish(bundle, parent=None, covered={}, gate=_EXEMPT)
+        line, _ = parse_version(bundle.version)
+        state = LineState(
+            line=line,
+            contract=contract_of(model, bundle, len(start.offsets)),
+            offsets=start.offsets,
+            champion=bundle.version,
+            lineage=bundle.version,
+            command_offset=start.command_offset,
+        )
+        publisher.move({"champion": bundle.version, "frozen": bundle.version}, "initialised")
+        learner = Learner(bundle.model, trainer, bundle.precision)
+        _begin_line(trainer_dir, first_checkpoint(bundle, learner, state))
+    return bundle.version
+
+
+def warm_start(
+    rows: Iterable[LabeledImpression],
+    trainer: TrainerSettings,
+    trainer_dir: Path,
+    publisher: Publisher,
+    start: Start,
+    *,
+    progress: Progress = lambda _: None,
+) -> str:
+    """Teach the current line the rows of a log, in order, and return the name of its version 1.
+
+    Every row is learned once with weight 1. The bias of the head starts at the log odds of the click rate, so that no
+    step is spent on learning it. Version 1 becomes champion and frozen; the live stream goes on from `start`.
+
+    Args:
+        rows: Labeled impressions in the order in which they happened.
+        trainer: Batch size and learning rates.
+        trainer_dir: Private state of the trainer.
+        publisher: Versions, aliases and announcements.
+        start: Where in the live stream the line begins.
+        progress: Called with the number of rows learned so far.
+
+    Raises:
+        CheckpointError: there is no line, or it has learned already.
+        ValueError: the log holds no clicks, or nothing but clicks.
+    """
+    line = current_line(trainer_dir)
+    checkpoint = checkpoint_store(trainer_dir, line).load_latest()
+    if checkpoint.state.number > 0:
+        message = (
+            f"model line {line} has learned already (version {checkpoint.state.number}); a warm start comes first in a "
+            "line: make a new one with `millstream models init`"
+        )
+        raise CheckpointError(message)
+    parent = checkpoint.state.champion
+    bundle = publisher.registry.load(parent)
+    learner = Learner(bundle.model, trainer, bundle.precision)
+    _learn_log(list(rows), bundle, learner, trainer, progress)
+    version = version_name(line, 1)
+    bundle = ModelBundle(bundle.model, bundle.featurizer, bundle.statistics, version, bundle.precision)
+    publisher.publish(bundle, parent=parent, covered={}, gate=_EXEMPT)
+    publisher.move({"champion": version, "frozen": version}, "warm_started")
+    state = msgspec.structs.replace(
+        checkpoint.state,
+        champion=version,
+        lineage=version,
+        number=1,
+        offsets=start.offsets,
+        command_offset=start.command_offset,
+    )
+    _begin_line(trainer_dir, first_checkpoint(bundle, learner, state))
+    return version
+
+
+def labels_of(
+    events: Iterable[Impression | Click], join: JoinSettings, limit: int | None = None
+) -> list[LabeledImpression]:
+    """Return the first labeled impressions of a recorded log, joined as the live stream joins them."""
+    return list(itertools.islice(join_log(events, join), limit))
+
+
+def _learn_log(
+    rows: list[LabeledImpression], bundle: ModelBundle, learner: Learner, settings: TrainerSettings, progress: Progress
+) -> None:
+    num_clicks = sum(row.label for row in rows)
+    if not 0 < num_clicks < len(rows):
+        message = f"the log has {num_clicks} clicks in {len(rows)} impressions; a warm start needs both outcomes"
+        raise ValueError(message)
+    with torch.no_grad():
+        bundle.model.head.bias.fill_(math.log(num_clicks / (len(rows) - num_clicks)))
+    chunk_rows = _CHUNK_BATCHES * settings.batch_rows
+    for start in range(0, len(rows), chunk_rows):
+        chunk = rows[start : start + chunk_rows]
+        encoded = bundle.featurizer.encode([row.impression for row in chunk])
+        bundle.statistics.update(encoded)
+        learning = [LearningRow(one, row.label, 1.0, 0.0) for one, row in zip(encoded, chunk, strict=True)]
+        learner.learn(learning, bundle.statistics, settings.seed + start)
+        progress(start + len(chunk))
+
+
+def _begin_line(trainer_dir: Path, checkpoint: Checkpoint) -> None:
+    line = checkpoint.state.line
+    PlanStore(line_directory(trainer_dir, line) / "plans").clear()
+    # The line is named last: who reads the name finds a checkpoint.
+    checkpoint_store(trainer_dir, line).write(checkpoint)
+    set_current_line(trainer_dir, line)
