@@ -1,0 +1,299 @@
+"""The conservation law over distinct ids: every record is followed by id through every stage, none is subtracted.
+
+Pure: it takes records in any order and knows neither Kafka nor files.
+"""
+
+from collections.abc import Iterable, KeysView
+from dataclasses import dataclass, field
+
+from deploy.audit_report import AuditReport
+from deploy.topic_log import LogRecord
+from stream.dead_letters import LOST_CLICK_REASONS
+from stream.events import Click, EventError, Impression, LabeledImpression, decode_event, decode_labeled
+from stream.example_batch import decode_examples
+from stream.topics import TopicKind
+
+Place = tuple[TopicKind, int, int]
+"""Topic, partition and offset of a record."""
+
+ClickId = tuple[str, str]
+"""Impression id and click id: what the label join tells clicks by."""
+
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Settled:
+    """Next offset, by partition, that each reader has settled: what lies before it must have an outcome.
+
+    Attributes:
+        join: The label join, in `events`.
+        scorer: The scorer, in `labeled-impressions`.
+        trainer: The trainer's checkpoint, in `weighted-examples`.
+    """
+
+    join: dict[int, int]
+    scorer: dict[int, int]
+    trainer: dict[int, int]
+
+    def is_open(self, kind: TopicKind, partition: int, offset: int) -> bool:
+        """Return whether the reader of a topic may still give this record an outcome."""
+        readers = {"events": self.join, "labeled-impressions": self.scorer, "weighted-examples": self.trainer}
+        return offset >= readers[kind].get(partition, 0)
+
+
+@dataclass
+class _Stage:
+    """The distinct ids that reached a stage; the value tells whether any copy may still get its next outcome."""
+
+    open_by_id: dict[str, bool] = field(default_factory=dict)
+    repeats: int = 0
+
+    def add(self, key: str, *, is_open: bool) -> bool:
+        """Note a copy, and return whether it is the first."""
+        first = key not in self.open_by_id
+        self.repeats += not first
+        self.open_by_id[key] = is_open or self.open_by_id.get(key, False)
+        return first
+
+    def without(self, *outcomes: Iterable[str]) -> tuple[list[str], list[str]]:
+        """Return the ids in none of the outcomes, those that wait and those that are lost."""
+        had: set[str] = set().union(*outcomes)
+        left = [(key, is_open) for key, is_open in self.open_by_id.items() if key not in had]
+        return [key for key, is_open in left if is_open], [key for key, is_open in left if not is_open]
+
+
+class Conservation:
+    """Takes every record of the topics and every decision of the trainer; `report` says where each id ended.
+
+    Args:
+        settled: How far each reader was, noted before the topics' ends were.
+        topics: Kind of each topic by its full name, as dead letters name their origin.
+    """
+
+    def __init__(self, settled: Settled, topics: dict[str, TopicKind]) -> None:
+        self._settled = settled
+        self._topics = topics
+        self._reasons: dict[Place, str] = {}
+        self._records = 0
+        self._impressions = _Stage()
+        self._clicks: dict[ClickId, tuple[bool, str | None]] = {}
+        self._repeated_clicks = 0
+        self._unusable: dict[Place, str | None] = {}
+        self._labels = _Stage()
+        self._label_by_id: dict[str, int] = {}
+        self._cut: set[str] = set()
+        self._refused_labels: set[str] = set()
+        self._joined: dict[ClickId, bool] = {}
+        self._joined_by_repeat: list[str] = []
+        self._scores = _Stage()
+        self._decisions: dict[tuple[str, str], str] = {}
+        self._decided: dict[str, set[str]] = {"trained": set(), "sampled_out": set(), "late": set()}
+        self._twice: list[str] = []
+        self._revised = 0
+
+    def take_dead_letter(self, record: LogRecord) -> None:
+        """Take a record of `dead-letters`. All of them come before anything else."""
+        headers = {name: value.decode(errors="replace") for name, value in record.headers.items()}
+        kind = self._topics.get(headers.get("millstream.topic", ""))
+        if kind is not None:  # else it comes from a foreign topic, by the adapter
+            place = (kind, int(headers["millstream.partition"]), int(headers["millstream.offset"]))
+            self._reasons.setdefault(place, headers["millstream.reason"])
+
+    def take_event(self, record: LogRecord) -> None:
+        """Take a record of `events`."""
+        self._records += 1
+        place: Place = ("events", record.partition, record.offset)
+        reason = self._reasons.get(place)
+        is_open = self._settled.is_open(*place)
+        try:
+            event = decode_event(record.value)
+        except EventError:
+            self._unusable[place] = reason
+            return
+        if reason is not None and reason not in LOST_CLICK_REASONS:
+            self._unusable[place] = reason
+        elif isinstance(event, Impression):
+            self._impressions.add(event.impression_id, is_open=is_open)
+        else:
+            self._take_click(event, reason, is_open=is_open)
+
+    def take_label(self, record: LogRecord) -> None:
+        """Take a record of `labeled-impressions`."""
+        place: Place = ("labeled-impressions", record.partition, record.offset)
+        try:
+            labeled = decode_labeled(record.value)
+        except EventError:
+            self._unusable[place] = self._reasons.get(place)
+            return
+        if labeled.revision:
+            self._revised += 1
+            return
+        key = labeled.impression.impression_id
+        if place in self._reasons:
+            self._refused_labels.add(key)
+        first = self._labels.add(key, is_open=self._settled.is_open(*place))
+        if first:
+            self._label_by_id[key] = labeled.label
+            if labeled.window_cut:
+                self._cut.add(key)
+        self._take_joined(labeled, first=first)
+
+    def take_examples(self, record: LogRecord) -> None:
+        """Take a record of `weighted-examples`."""
+        place: Place = ("weighted-examples", record.partition, record.offset)
+        try:
+            examples = decode_examples(record.value)
+        except EventError:
+            self._unusable[place] = self._reasons.get(place)
+            return
+        is_open = self._settled.is_open(*place)
+        for example in examples:
+            if example.labeled.revision == 0:
+                self._scores.add(example.labeled.impression.impression_id, is_open=is_open)
+
+    def take_decision(self, line: str, impression_id: str, revision: int, outcome: str) -> None:
+        """Take a row of the trainer's ledger: trained, sampled_out, repeat, late or replayed."""
+        if revision or outcome not in self._decided:
+            return
+        if outcome != "late":
+            if (line, impression_id) in self._decisions:
+                self._twice.append(impression_id)
+            self._decisions[line, impression_id] = outcome
+        self._decided[outcome].add(impression_id)
+
+    @property
+    def impression_ids(self) -> KeysView[str]:
+        """Ids of all impressions in `events`."""
+        return self._impressions.open_by_id.keys()
+
+    @property
+    def click_ids(self) -> KeysView[ClickId]:
+        """Ids of all clicks in `events`."""
+        return self._clicks.keys()
+
+    @property
+    def unusable_places(self) -> KeysView[Place]:
+        """Where records that cannot be used stand."""
+        return self._unusable.keys()
+
+    def label(self, impression_id: str) -> int | None:
+        """Return the first label of an impression; None without one, and for a window that was cut short."""
+        return None if impression_id in self._cut else self._label_by_id.get(impression_id)
+
+    def report(self, problems: Iterable[str] = ()) -> AuditReport:
+        """Return where every id ended.
+
+        Args:
+            problems: What the caller found besides.
+        """
+        pending, lost_impressions = self._impressions.without(self._label_by_id)
+        to_score, lost_labels = self._labels.without(self._scores.open_by_id, self._refused_labels)
+        to_train, lost_scores = self._scores.without(*self._decided.values())
+        unusable = self._unusable_by_outcome()
+        clicks, lost_clicks = self._click_counts()
+        trained, sampled_out = self._decided["trained"], self._decided["sampled_out"] - self._decided["trained"]
+        lost = [
+            *named("impression", "neither labeled nor pending: lost by the label join", lost_impressions),
+            *named("click", "without an outcome: lost by the label join", lost_clicks),
+            *named("unusable record", "without a dead letter", unusable["lost"]),
+            *named("labeled impression", "neither scored nor waiting: lost by the scorer", lost_labels),
+            *named("scored impression", "neither learned, sampled out nor waiting: lost by the trainer", lost_scores),
+        ]
+        return AuditReport(
+            records=self._records,
+            impressions=len(self._impressions.open_by_id),
+            clicks=len(self._clicks),
+            dead_lettered=len(unusable["events"]),
+            unusable_waiting=len(unusable["waiting"]),
+            duplicates=self._impressions.repeats + self._repeated_clicks,
+            labeled=len(self._label_by_id),
+            pending=len(pending),
+            scored=len(self._scores.open_by_id),
+            refused=len(self._refused_labels - self._scores.open_by_id.keys()),
+            waiting_to_score=len(to_score),
+            trained=len(trained),
+            sampled_out=len(sampled_out),
+            too_late=len(self._decided["late"] - trained - sampled_out),
+            waiting_to_train=len(to_train),
+            **clicks,
+            repeated_labels=self._labels.repeats,
+            repeated_scores=self._scores.repeats,
+            revised_labels=self._revised,
+            dead_lettered_later=len(unusable["later"]),
+            problems=(*problems, *lost, *self._contradictions()),
+        ).checked()
+
+    def _contradictions(self) -> list[str]:
+        """Return what no loss explains: outcomes of nothing, or two outcomes of one thing."""
+        decided = self._decided["trained"] | self._decided["sampled_out"]
+        unknown_clicks = [click_id for _, click_id in self._joined.keys() - self._clicks.keys()]
+        return [
+            *named("impression", "decided twice by one model line", self._twice),
+            *named("click", "only in a repeated label: the first label is wrong", self._joined_by_repeat),
+            *named("click", "in a label but not in events", unknown_clicks),
+            *named("label", "without an impression in events", self._label_by_id.keys() - self.impression_ids),
+            *named("score", "without a label", self._scores.open_by_id.keys() - self._label_by_id.keys()),
+            *named("decision", "without a score", decided - self._scores.open_by_id.keys()),
+        ]
+
+    def _take_click(self, click: Click, reason: str | None, *, is_open: bool) -> None:
+        key = (click.impression_id, click.click_id)
+        was_open, earlier = self._clicks.get(key, (False, None))
+        self._repeated_clicks += key in self._clicks
+        self._clicks[key] = (is_open or was_open, earlier or reason)
+
+    def _take_joined(self, labeled: LabeledImpression, *, first: bool) -> None:
+        for rank, click_id in enumerate(labeled.click_ids):
+            key = (labeled.impression.impression_id, click_id)
+            if key not in self._joined:
+                self._joined[key] = first and rank == 0
+                if not first:
+                    self._joined_by_repeat.append(click_id)
+
+    def _unusable_by_outcome(self) -> dict[str, list[str]]:
+        """Return unusable records by what became of them, those without a dead letter by whether they are due."""
+        places: dict[str, list[str]] = {name: [] for name in ("events", "later", "waiting", "later_waiting", "lost")}
+        for place, reason in self._unusable.items():
+            if reason is not None:
+                outcome = "events" if place[0] == "events" else "later"
+            elif self._settled.is_open(*place):
+                outcome = "waiting" if place[0] == "events" else "later_waiting"
+            else:
+                outcome = "lost"
+            places[outcome].append("{}/{}/{}".format(*place))
+        return places
+
+    def _click_counts(self) -> tuple[dict[str, int], list[str]]:
+        counts = dict.fromkeys(
+            (
+                "joined_clicks",
+                "further_clicks",
+                "late_clicks",
+                "orphaned_clicks",
+                "excess_clicks",
+                "waiting_clicks",
+            ),
+            0,
+        )
+        lost = []
+        for key, (is_open, reason) in self._clicks.items():
+            # A label outweighs a dead letter: a repeat of a joined click, or one re-read after a restart, may have one.
+            if key in self._joined:
+                counts["joined_clicks" if self._joined[key] else "further_clicks"] += 1
+            elif reason is not None:
+                counts[f"{reason}s"] += 1
+            elif is_open:
+                counts["waiting_clicks"] += 1
+            else:
+                lost.append(key[1])
+        return counts, lost
+
+
+def named(what: str, how: str, names: Iterable[str]) -> list[str]:
+    """Return one line that counts the names and lists the first few; nothing when there are none."""
+    found = sorted(names)
+    if not found:
+        return []
+    more = ", ..." if len(found) > _NAMED else ""
+    return [f"{len(found)} {what}{'s' if len(found) > 1 else ''} {how}: {', '.join(found[:_NAMED])}{more}"]
