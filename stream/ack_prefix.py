@@ -7,12 +7,15 @@ class AckPrefix:
     """Offsets of one partition in reading order; only a finished prefix may be acknowledged.
 
     Faust commits past an unacknowledged record when acknowledgements come out of order, so none ever do.
+
+    Args:
+        start: First offset to be read.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, start: int) -> None:
         self._open: deque[int] = deque()
         self._finished: set[int] = set()
-        self._position = 0
+        self._position = start
 
     @property
     def position(self) -> int:

@@ -46,7 +46,7 @@ class PartitionJoin:
         self._partition = partition
         self._max_ahead_ms = int(settings.max_ahead_seconds * 1000)
         self._metrics = metrics
-        self._prefix = AckPrefix()
+        self._prefix = AckPrefix(first_offset)
         # A click's own bytes are kept: it may end as a dead letter. An impression is only kept decoded.
         self._raw_clicks: dict[int, tuple[bytes | None, bytes | None]] = {}
         self.join = LabelJoin(settings, partition, from_start=first_offset == 0)

@@ -1,0 +1,123 @@
+"""The label join on real Kafka: worker processes are killed and moved about, labels are held against the truth."""
+
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from kafka import KafkaProducer
+
+from stream.events import Click, Impression, decode_labeled, encode
+from stream.settings import KafkaSettings
+from stream.topic_admin import apply_topics
+from stream.topics import topic_name
+from tests.stream.traffic import QUIET_SECONDS, Shop, Worker, compare, read_all, wait_for, wait_until_settled
+
+pytestmark = pytest.mark.kafka
+
+
+def send(kafka: KafkaSettings, records: list[tuple[bytes | None, bytes | None]], partition: int = 0) -> None:
+    producer = KafkaProducer(**kafka.client_options(), acks="all")
+    for key, value in records:
+        producer.send(topic_name("events", kafka), key=key, value=value, partition=partition).get(timeout=30)
+    producer.close()
+
+
+def shown(name: str, **changes: object) -> Impression:
+    return Impression(
+        impression_id=name, event_time_ms=int(time.time() * 1000), item_id="x", item_text="red shoe", **changes
+    )
+
+
+def assert_exact(kafka: KafkaSettings, shop: Shop) -> None:
+    result = compare(kafka, shop.truth)
+    assert len(shop.truth.impressions) > 500, "the shop must have been busy"
+    assert (result.lost, result.wrong, result.unaccounted_clicks) == (set(), set(), set())
+
+
+def test_kill_and_restart_lose_no_label_and_change_none(kafka: KafkaSettings, tmp_path: Path):
+    shop = Shop(kafka, seconds=14, rate=150)
+    with Worker(kafka, "a", tmp_path) as worker:
+        shop.start()
+        for _ in range(2):
+            time.sleep(6)
+            worker.kill()
+            worker.start()
+        shop.join()
+        wait_until_settled(kafka)
+    assert_exact(kafka, shop)
+
+
+def test_workers_come_and_go_and_no_label_is_lost(kafka: KafkaSettings, tmp_path: Path):
+    wide = kafka.model_copy(update={"topic_prefix": f"{kafka.topic_prefix}wide.", "partitions": 4})
+    apply_topics(wide)
+    shop = Shop(wide, seconds=20, rate=150)
+    with Worker(wide, "a", tmp_path):
+        shop.start()
+        time.sleep(4)
+        with Worker(wide, "b", tmp_path):
+            time.sleep(5)
+            with Worker(wide, "c", tmp_path) as last:
+                time.sleep(6)
+                assert last.terminate()[0] == 0
+            # Leaving the block kills b: the remaining worker owns all after the session time-out.
+        shop.join()
+        wait_until_settled(wide)
+    assert_exact(wide, shop)
+
+
+def test_bad_records_become_dead_letters_and_repeats_are_counted_once(kafka: KafkaSettings, tmp_path: Path):
+    good, other = shown("good"), shown("other")
+    click = encode(Click(click_id="k", impression_id="good", event_time_ms=good.event_time_ms + 10))
+    unknown = encode(shown("new", schema_version=1)).replace(b'"schema_version":1', b'"schema_version":7')
+    bad = [b'{"type":"impression"', b'{"type":"view"}', b"\xff\xfe", unknown, encode(shown("big", query="x" * 70_000))]
+    records = [(b"good", encode(good)), (b"good", encode(good)), (b"good", click), (b"good", click)]
+    records += [(b"bad", value) for value in bad] + [(b"none", None), (b"other", encode(other))]
+    send(kafka, records)
+    with Worker(kafka, "a", tmp_path, quiet_seconds=2):
+        wait_until_settled(kafka)
+    labels = [decode_labeled(record.value) for record in read_all(kafka, "labeled-impressions")]
+    assert {label.impression.impression_id: label.click_ids for label in labels} == {"good": ("k",), "other": ()}
+    assert len(labels) == 2
+    letters = read_all(kafka, "dead-letters")
+    assert [(letter.key, letter.value) for letter in letters] == [(b"bad", value) for value in bad] + [(b"none", None)]
+    assert Counter(dict(letter.headers)["millstream.reason"].decode() for letter in letters) == {
+        "malformed": 3,
+        "unknown_version": 1,
+        "oversized": 1,
+        "empty": 1,
+    }
+    offsets = [dict(letter.headers)["millstream.offset"] for letter in letters]
+    assert offsets == [b"4", b"5", b"6", b"7", b"8", b"9"]
+
+
+def test_sigterm_ends_the_worker_in_seconds_with_open_windows_and_loses_none(kafka: KafkaSettings, tmp_path: Path):
+    send(kafka, [(b"a", encode(shown("a")))])
+    with Worker(kafka, "a", tmp_path, window_seconds=600) as worker:
+        wait_for(lambda: worker.metric("millstream_stream_pending_impressions") == 1)
+        status, seconds = worker.terminate()
+    assert status == 0
+    assert seconds < 10
+    with Worker(kafka, "a", tmp_path, window_seconds=1, quiet_seconds=1):
+        wait_until_settled(kafka)
+    assert len(read_all(kafka, "labeled-impressions")) == 1
+
+
+def test_above_the_memory_bound_the_oldest_windows_close_early(kafka: KafkaSettings, tmp_path: Path):
+    send(kafka, [(b"i", encode(shown(f"i{number}"))) for number in range(100)])
+    with Worker(kafka, "a", tmp_path, window_seconds=600, max_pending=30) as worker:
+        wait_for(lambda: worker.metric("millstream_stream_windows_cut_total") == 70)
+        assert worker.metric("millstream_stream_pending_impressions") == 30
+    labels = [decode_labeled(record.value) for record in read_all(kafka, "labeled-impressions")]
+    assert [label.impression.impression_id for label in labels] == [f"i{number}" for number in range(70)]
+    assert all(label.window_cut for label in labels)
+
+
+def test_a_worker_without_its_topics_says_what_to_do(kafka_cluster: str, tmp_path: Path):
+    absent = KafkaSettings(bootstrap=kafka_cluster, topic_prefix="absent.", partitions=1)
+    with Worker(absent, "a", tmp_path) as worker:
+        assert worker.process.wait(timeout=60) == 1
+        assert "millstream topics apply" in worker.log()
+
+
+assert QUIET_SECONDS > 3, "a busy machine holds the shop up for seconds, which must not look like silence"

@@ -1,0 +1,238 @@
+import pytest
+
+from stream.events import Click, Impression
+from stream.label_join import (
+    MAX_CLICKS_PER_IMPRESSION,
+    Label,
+    LabelJoin,
+    LostClick,
+    Repeat,
+    join_log,
+)
+from stream.settings import JoinSettings
+
+T0 = 1_700_000_000_000
+SETTINGS = JoinSettings(
+    window_seconds=10.0, lateness_seconds=1.0, orphan_wait_seconds=3.0, quiet_seconds=5.0, late_memory_seconds=60.0
+)
+
+
+def shown(name: str, second: float) -> Impression:
+    return Impression(impression_id=name, event_time_ms=T0 + int(second * 1000), item_id="x", item_text="red shoe")
+
+
+def clicked(name: str, second: float, *, click: str = "", kind: str = "click") -> Click:
+    return Click(
+        click_id=click or f"{name}@{second}", impression_id=name, event_time_ms=T0 + int(second * 1000), kind=kind
+    )
+
+
+class Feed:
+    """Gives a LabelJoin its records, one offset after the other, at the record time of their event time."""
+
+    def __init__(self, settings: JoinSettings = SETTINGS, *, from_start: bool = True) -> None:
+        self.join = LabelJoin(settings, 3, from_start=from_start)
+        self.outcomes: list = []
+        self._offset = 0
+
+    def __call__(self, *events: Impression | Click) -> "Feed":
+        for event in events:
+            self.outcomes += self.join.add(event, self._offset, event.event_time_ms)
+            self._offset += 1
+        return self
+
+    def silence(self, start: float, end: float, *, at_end: bool = True) -> "Feed":
+        for second in range(int(start), int(end) + 1):
+            self.outcomes += self.join.tick(T0 + second * 1000, at_end=at_end)
+        return self
+
+    @property
+    def labels(self) -> dict[str, int]:
+        return {
+            outcome.labeled.impression.impression_id: outcome.labeled.label
+            for outcome in self.outcomes
+            if isinstance(outcome, Label)
+        }
+
+    @property
+    def lost(self) -> list[tuple[str, str]]:
+        return [(outcome.click.click_id, outcome.reason) for outcome in self.outcomes if isinstance(outcome, LostClick)]
+
+
+def test_a_label_leaves_when_the_watermark_has_passed_the_window_and_the_lateness():
+    feed = Feed()(shown("a", 0), shown("b", 11.0))
+    assert feed.labels == {}
+    assert feed(shown("c", 11.001)).labels == {"a": 0}
+
+
+def test_a_click_inside_the_window_makes_the_label_1():
+    assert Feed()(shown("a", 0), clicked("a", 10.0), shown("b", 20)).labels == {"a": 1}
+
+
+def test_a_label_does_not_leave_at_the_click():
+    assert Feed()(shown("a", 0), clicked("a", 1)).outcomes == []
+
+
+def test_a_click_with_an_event_time_after_the_window_is_late_even_while_the_window_is_open():
+    feed = Feed()(shown("a", 0), clicked("a", 10.001, click="k"), shown("b", 20))
+    assert feed.labels == {"a": 0}
+    assert feed.lost == [("k", "late_click")]
+
+
+def test_a_click_after_the_close_is_late():
+    assert Feed()(shown("a", 0), shown("b", 12), clicked("a", 12, click="k")).lost == [("k", "late_click")]
+
+
+def test_a_late_click_is_remembered_for_a_while_and_orphaned_after():
+    feed = Feed()(shown("a", 0), shown("b", 12), shown("c", 75), clicked("a", 75, click="k"), shown("d", 80))
+    assert feed.lost == [("k", "orphaned_click")]
+
+
+def test_a_click_before_its_impression_joins_and_is_settled_with_it():
+    feed = Feed()(clicked("a", 1.0, click="k"), shown("a", 0.5), shown("b", 20))
+    label = next(outcome for outcome in feed.outcomes if isinstance(outcome, Label))
+    assert label.labeled.click_ids == ("k",)
+    assert sorted(label.offsets) == [0, 1]
+
+
+def test_a_click_without_impression_is_orphaned_after_its_wait():
+    feed = Feed()(clicked("nobody", 0, click="k"), shown("b", 3.0))
+    assert feed.lost == []
+    assert feed(shown("c", 3.001)).lost == [("k", "orphaned_click")]
+
+
+def test_the_strongest_kind_wins_and_all_clicks_are_named_in_order_of_time():
+    feed = Feed()(
+        shown("a", 0),
+        clicked("a", 2, click="k2", kind="purchase"),
+        clicked("a", 1, click="k1"),
+        clicked("a", 3, click="k3", kind="cart"),
+        shown("b", 20),
+    )
+    labeled = feed.outcomes[0].labeled
+    assert (labeled.kind, labeled.click_ids) == ("purchase", ("k1", "k2", "k3"))
+
+
+def test_labels_leave_in_offset_order_though_windows_end_in_another():
+    feed = Feed()(shown("a", 0.9), shown("b", 0.0), shown("c", 11.5))
+    assert feed.labels == {}
+    feed(shown("d", 12))
+    assert list(feed.labels) == ["a", "b"]
+
+
+def test_a_label_names_its_record_and_when_it_was_due():
+    join = LabelJoin(SETTINGS, 3)
+    join.add(shown("a", 0), 17, T0 + 250)
+    (label,) = join.flush()
+    assert (label.labeled.source_partition, label.labeled.source_offset) == (3, 17)
+    assert label.labeled.label_due_ms == T0 + 250 + 10_000
+
+
+def test_an_event_time_ahead_of_its_record_holds_no_window_open():
+    join = LabelJoin(SETTINGS, 0)
+    join.add(shown("a", 50), 0, T0)
+    assert join.oldest_due_ms == T0 + 10_000
+    assert join.watermark_ms == T0
+
+
+@pytest.mark.parametrize("again", [5, 20], ids=["open", "closed"])
+def test_a_second_copy_of_an_impression_is_a_repeat(again):
+    feed = Feed()(shown("a", 0), shown("b", again), shown("a", 0))
+    assert isinstance(feed.outcomes[-1], Repeat)
+
+
+@pytest.mark.parametrize("again", [5, 20], ids=["open", "closed"])
+def test_a_second_copy_of_a_joined_click_is_a_repeat(again):
+    feed = Feed()(shown("a", 0), clicked("a", 1, click="k"), shown("b", again), clicked("a", 1, click="k"))
+    assert isinstance(feed.outcomes[-1], Repeat)
+
+
+def test_a_second_copy_of_a_waiting_click_is_a_repeat():
+    assert isinstance(Feed()(clicked("a", 1, click="k"), clicked("a", 1, click="k")).outcomes[-1], Repeat)
+
+
+def test_a_second_copy_of_a_late_click_is_a_repeat():
+    feed = Feed()(shown("a", 0), shown("b", 12), clicked("a", 12, click="k"), clicked("a", 12, click="k"))
+    assert feed.lost == [("k", "late_click")]
+    assert isinstance(feed.outcomes[-1], Repeat)
+
+
+def test_clicks_beyond_the_bound_of_one_impression_are_lost_as_excess():
+    feed = Feed()(shown("a", 0), *(clicked("a", 1, click=f"k{i}") for i in range(MAX_CLICKS_PER_IMPRESSION + 2)))
+    assert [reason for _, reason in feed.lost] == ["excess_click"] * 2
+
+
+def test_cut_closes_the_oldest_windows_and_says_so():
+    feed = Feed()(shown("a", 0), clicked("a", 1), shown("b", 2), shown("c", 3))
+    labels = feed.join.cut(2)
+    assert [(label.labeled.impression.impression_id, label.labeled.label) for label in labels] == [("a", 1), ("b", 0)]
+    assert all(label.labeled.window_cut for label in labels)
+    assert feed.join.num_pending == 1
+
+
+def test_a_click_after_a_cut_is_late():
+    feed = Feed()(shown("a", 0))
+    feed.join.cut(1)
+    assert feed(clicked("a", 1, click="k")).lost == [("k", "late_click")]
+
+
+def test_silence_at_the_end_of_the_log_closes_windows_by_wall_time():
+    assert Feed()(shown("a", 0)).silence(0, 12).labels == {"a": 0}
+
+
+def test_silence_closes_nothing_before_its_own_length():
+    short = JoinSettings(window_seconds=1.0, lateness_seconds=0.0, quiet_seconds=5.0)
+    assert Feed(short)(shown("a", 0)).silence(0, 4).labels == {}
+    assert Feed(short)(shown("a", 0)).silence(0, 5).labels == {"a": 0}
+
+
+def test_silence_does_not_count_while_records_are_unread():
+    assert Feed()(shown("a", 0)).silence(0, 100, at_end=False).labels == {}
+
+
+def test_silence_starts_anew_when_the_broker_was_away():
+    feed = Feed()(shown("a", 0)).silence(0, 4)
+    feed.silence(30, 34)
+    assert feed.labels == {}
+    assert feed.silence(35, 42).labels == {"a": 0}
+
+
+def test_a_record_ends_the_silence():
+    feed = Feed()(shown("a", 0)).silence(0, 4)
+    feed(clicked("a", 4)).silence(5, 9)
+    assert feed.labels == {}
+
+
+def test_silence_does_not_move_the_watermark():
+    feed = Feed()(shown("a", 0)).silence(0, 30)
+    assert feed(shown("b", 2), clicked("b", 11), shown("c", 14)).labels == {"a": 0, "b": 1}
+
+
+def test_silence_gives_up_waiting_clicks():
+    assert Feed()(clicked("nobody", 0, click="k")).silence(0, 6).lost == [("k", "orphaned_click")]
+
+
+def test_after_a_restart_an_unmatched_click_is_uncertain_until_a_window_has_been_read():
+    feed = Feed(from_start=False)(shown("a", 100), clicked("gone", 101), shown("b", 105), clicked("none", 112))
+    feed(shown("c", 130))
+    certain = {o.click.impression_id: o.certain for o in feed.outcomes if isinstance(o, LostClick)}
+    assert certain == {"gone": False, "none": True}
+
+
+def test_flush_closes_every_window_and_gives_up_waiting_clicks():
+    feed = Feed()(shown("a", 0), clicked("a", 1), clicked("nobody", 1, click="k"))
+    feed.outcomes += feed.join.flush()
+    assert feed.labels == {"a": 1}
+    assert feed.lost == [("k", "orphaned_click")]
+    assert (feed.join.num_pending, feed.join.num_waiting) == (0, 0)
+
+
+def test_join_log_labels_every_impression_of_a_log_in_its_order():
+    events = [shown("a", 0), shown("b", 1), clicked("b", 5), clicked("a", 30), shown("c", 31)]
+    labels = [(labeled.impression.impression_id, labeled.label) for labeled in join_log(events, SETTINGS)]
+    assert labels == [("a", 0), ("b", 1), ("c", 0)]
+
+
+def test_the_closed_memory_is_bounded_by_event_time():
+    feed = Feed()(*(shown(f"i{second}", second) for second in range(1000)))
+    assert len(feed.join._closed._ids) <= 62
