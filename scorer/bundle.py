@@ -19,6 +19,7 @@ class ModelBundle:
         version: Name of the version, `<line>-<number>`.
         precision: Arithmetic the line was measured for.
         digests: sha256 by file name of the published version it came from; empty for one not published.
+        digest: sha256 of that version's manifest; empty for one not published.
     """
 
     model: CtrBert
@@ -27,3 +28,4 @@ class ModelBundle:
     version: str
     precision: Precision = "fp32"
     digests: Mapping[str, str] = field(default_factory=dict)
+    digest: str = ""

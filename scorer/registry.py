@@ -14,31 +14,41 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Mapping
-from hashlib import file_digest, sha256
 from importlib.metadata import version as library_version
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from safetensors.torch import load_file
 
 from scorer.bundle import ModelBundle
-from scorer.features import TOKENIZER_FILE, FeatureSpec, Featurizer, NumericStatistics
+from scorer.features import TOKENIZER_FILE, Featurizer, NumericStatistics
 from scorer.golden import golden_z
+from scorer.manifest import Manifest
 from scorer.model import CtrBert, CtrConfig
-from scorer.settings import Precision
+from scorer.version_files import (
+    CONFIG,
+    FROZEN,
+    MANIFEST,
+    SHARED_FILES,
+    STATISTICS,
+    TRAINED,
+    file_problems,
+    sha256_of,
+    sync,
+    sync_tree,
+    write_json,
+    write_version_files,
+)
 from stream.events import Alias, GateResult
 
-MANIFEST = "manifest.json"
-CONFIG = "config.json"
-FROZEN = "frozen.safetensors"
-TRAINED = "trained.safetensors"
-STATISTICS = "statistics.json"
 LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
+LEFTOVER_SECONDS = 3600
+"""Age at which a half-written version is a crash's, not that of a process that is writing it."""
+
 ALIASES: tuple[Alias, ...] = ("champion", "previous", "frozen")
 
 _VERSION = re.compile(r"([0-9a-f]{8})-(\d{6})")
@@ -46,40 +56,6 @@ _VERSION = re.compile(r"([0-9a-f]{8})-(\d{6})")
 
 class RegistryError(ValueError):
     """A version that cannot be published, found or trusted; the message says what to do."""
-
-
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a version is and where it comes from.
-
-    Attributes:
-        version: Its name.
-        line: Its model line.
-        number: Its place in the line: 0 initialised, 1 warm-started, 1 + k after update k.
-        parent: Version it was trained from; null for the first.
-        created_ms: When it was published.
-        files: sha256 of every other file.
-        features: What it reads from an impression.
-        precision: Arithmetic of the line.
-        golden_z: Logits of the golden query, computed in fp32 by the publisher.
-        libraries: Versions of the libraries that made it.
-        plan: The plan of its last update, as the trainer describes it.
-        covered_offsets: Next offset of `weighted-examples`, by partition number, that its plans had covered.
-        gate: The judgement that let it serve.
-    """
-
-    version: str
-    line: str
-    number: int
-    parent: str | None
-    created_ms: int
-    files: dict[str, str]
-    features: FeatureSpec
-    precision: Precision
-    golden_z: tuple[float, ...]
-    libraries: dict[str, str]
-    plan: dict[str, Any] = {}
-    covered_offsets: dict[str, int] = {}
-    gate: GateResult | None = None
 
 
 def version_name(line: str, number: int) -> str:
@@ -133,7 +109,7 @@ class ModelRegistry:
         with tempfile.TemporaryDirectory(prefix=".publishing-", dir=self.root) as name:
             directory = Path(name) / bundle.version
             directory.mkdir()
-            files = self._write_files(bundle, directory, parent)
+            files = write_version_files(bundle, directory, self.path(parent) if parent else None)
             if self.path(bundle.version).exists():
                 return self._published_digest(bundle.version, files)
             manifest = Manifest(
@@ -151,12 +127,10 @@ class ModelRegistry:
                 covered_offsets=dict(covered_offsets or {}),
                 gate=gate,
             )
-            (directory / MANIFEST).write_bytes(_to_json(manifest))
-            for path in directory.iterdir():
-                _sync_file(path)
-            _sync_directory(directory)
+            write_json(directory / MANIFEST, manifest)
+            sync_tree(directory)
             directory.rename(self.path(bundle.version))
-        _sync_directory(self.root)
+        sync(self.root)
         return self.digest(bundle.version)
 
     def load(
@@ -184,11 +158,12 @@ class ModelRegistry:
         manifest = self.manifest(version)
         directory = self.path(version)
         shared = _shared_files(manifest, sharing)
+        unshared = {name: digest for name, digest in manifest.files.items() if name not in shared}
         if verify:
-            _refuse(version, _differences(directory, manifest, skipped=shared))
+            _refuse(version, file_problems(directory, unshared))
         if sharing is not None and {CONFIG, FROZEN} <= shared:
             model = _copy_with_shared_tensors(sharing.model)
-            model.load_state_dict(load_file(directory / TRAINED), strict=False)
+            model.load_state_dict(sharing.model.state_dict() | load_file(directory / TRAINED))
         else:
             model = CtrBert(msgspec.json.decode((directory / CONFIG).read_bytes(), type=CtrConfig)).to(device)
             model.load_state_dict(load_file(directory / FROZEN) | load_file(directory / TRAINED))
@@ -203,6 +178,7 @@ class ModelRegistry:
             version=version,
             precision=manifest.precision,
             digests=manifest.files,
+            digest=self.digest(version),
         )
 
     def path(self, version: str) -> Path:
@@ -225,7 +201,7 @@ class ModelRegistry:
     def digest(self, version: str) -> str:
         """Return the sha256 of a version's manifest, which names the digest of everything else in it."""
         self.manifest(version)
-        return sha256((self.path(version) / MANIFEST).read_bytes()).hexdigest()
+        return sha256_of(self.path(version) / MANIFEST)
 
     def versions(self) -> list[str]:
         """Return every version, oldest first within its line."""
@@ -238,7 +214,7 @@ class ModelRegistry:
         except RegistryError as error:
             return [str(error)]
         directory = self.path(version)
-        problems = _differences(directory, manifest, skipped=set())
+        problems = file_problems(directory, manifest.files)
         if not problems:
             problems += [
                 f"{name}: tensor {key} has values that are not finite"
@@ -251,11 +227,16 @@ class ModelRegistry:
     def prune(self, keep: int, protected: Iterable[str] = ()) -> list[str]:
         """Remove all but the newest `keep` versions and return the names of those removed.
 
-        Whatever an alias points to, and whatever is protected, stays.
+        Whatever an alias points to, and whatever is protected, stays; so does a version whose manifest cannot be read,
+        for somebody to look at. What a crash left half-written or half-removed goes.
         """
-        aliased = {self.alias(alias) for alias in ALIASES}
-        by_age = sorted(self.versions(), key=lambda version: (self.manifest(version).created_ms, version))
-        doomed = [version for version in by_age[: max(0, len(by_age) - keep)] if version not in {*aliased, *protected}]
+        for leftover in self.root.glob(".*ing-*"):
+            if time.time() - leftover.stat().st_mtime > LEFTOVER_SECONDS:
+                shutil.rmtree(leftover)
+        created = {version: self.manifest(version).created_ms for version in self.versions() if self._readable(version)}
+        by_age = sorted(created, key=lambda version: (created[version], version))
+        kept = {*by_age[len(by_age) - min(keep, len(by_age)) :], *protected, *(self.alias(name) for name in ALIASES)}
+        doomed = [version for version in by_age if version not in kept]
         for version in doomed:
             # The rename makes the removal atomic: a reader finds the whole version or none.
             grave = self.root / f".removing-{version}"
@@ -273,36 +254,27 @@ class ModelRegistry:
         path = self._alias_path(alias)
         temporary = path.with_suffix(".new")
         temporary.write_text(version)
-        _sync_file(temporary)
+        sync(temporary)
         os.replace(temporary, path)
-        _sync_directory(path.parent)
+        sync(path.parent)
 
     def alias(self, alias: Alias) -> str | None:
         """Return the version an alias points to, or None."""
         path = self._alias_path(alias)
         return path.read_text().strip() if path.is_file() else None
 
+    def _readable(self, version: str) -> bool:
+        try:
+            self.manifest(version)
+        except RegistryError:
+            return False
+        return True
+
     def _alias_path(self, alias: Alias) -> Path:
         if alias not in ALIASES:
             message = f"alias {alias!r} is not one of {', '.join(ALIASES)}"
             raise RegistryError(message)
         return self.root / "aliases" / alias
-
-    def _write_files(self, bundle: ModelBundle, directory: Path, parent: str | None) -> dict[str, str]:
-        model = bundle.model
-        trained = model.trainable_parameters()
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-        frozen = {name: tensor for name, tensor in tensors.items() if name not in trained}
-        (directory / CONFIG).write_bytes(_to_json(model.config))
-        (directory / STATISTICS).write_bytes(_to_json(bundle.statistics.to_json()))
-        shutil.copyfile(bundle.featurizer.tokenizer_dir / TOKENIZER_FILE, directory / TOKENIZER_FILE)
-        save_file({name: tensors[name] for name in trained}, directory / TRAINED)
-        inherited = self.path(parent) / FROZEN if parent else None
-        if inherited is not None and _holds(inherited, frozen):
-            os.link(inherited, directory / FROZEN)
-        else:
-            save_file(frozen, directory / FROZEN)
-        return {path.name: _sha256(path) for path in sorted(directory.iterdir())}
 
     def _published_digest(self, version: str, files: Mapping[str, str]) -> str:
         published = self.manifest(version).files
@@ -318,7 +290,7 @@ class ModelRegistry:
 
 def _shared_files(manifest: Manifest, sharing: ModelBundle | None) -> set[str]:
     digests = sharing.digests if sharing else {}
-    return {name for name in (CONFIG, FROZEN, TOKENIZER_FILE) if digests.get(name) == manifest.files.get(name)}
+    return {name for name in SHARED_FILES if digests.get(name) == manifest.files.get(name)}
 
 
 def _copy_with_shared_tensors(model: CtrBert) -> CtrBert:
@@ -338,50 +310,7 @@ def _read_manifest(version: str, directory: Path) -> Manifest:
         raise RegistryError(message) from error
 
 
-def _differences(directory: Path, manifest: Manifest, *, skipped: set[str]) -> list[str]:
-    problems = []
-    for name, digest in manifest.files.items():
-        if name in skipped:
-            continue
-        if Path(name).name != name or not (directory / name).is_file():
-            problems.append(f"{name}: missing")
-        elif (found := _sha256(directory / name)) != digest:
-            problems.append(f"{name}: sha256 is {found}, published as {digest}")
-    return problems
-
-
 def _refuse(version: str, problems: list[str]) -> None:
     if problems:
         message = f"version {version} is not what was published ({'; '.join(problems)}); serve another version"
         raise RegistryError(message)
-
-
-def _holds(path: Path, tensors: Mapping[str, Tensor]) -> bool:
-    if not path.is_file():
-        return False
-    with safe_open(path, framework="pt") as stored:
-        return set(stored.keys()) == set(tensors) and all(
-            torch.equal(stored.get_tensor(name), tensor) for name, tensor in tensors.items()
-        )
-
-
-def _to_json(value: Any) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(value, order="deterministic"), indent=2)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
-
-
-def _sync_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sync_directory(path: Path) -> None:
-    # On Linux a directory is synced like a file; without it a crash may forget the rename.
-    _sync_file(path)

@@ -1,0 +1,43 @@
+"""The manifest: what a model version is, where it comes from, and the digest of everything in it."""
+
+from typing import Any
+
+import msgspec
+
+from scorer.features import FeatureSpec
+from scorer.settings import Precision
+from stream.events import GateResult
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a version is and where it comes from.
+
+    Attributes:
+        version: Its name.
+        line: Its model line.
+        number: Its place in the line: 0 initialised, 1 warm-started, 1 + k after update k.
+        parent: Version it was trained from; null for the first.
+        created_ms: When it was published.
+        files: sha256 of every other file.
+        features: What it reads from an impression.
+        precision: Arithmetic of the line.
+        golden_z: Logits of the golden query, computed in fp32 by the publisher.
+        libraries: Versions of the libraries that made it.
+        plan: The plan of its last update, as the trainer describes it.
+        covered_offsets: Next offset of `weighted-examples`, by partition number, that its plans had covered.
+        gate: The judgement that let it serve.
+    """
+
+    version: str
+    line: str
+    number: int
+    parent: str | None
+    created_ms: int
+    files: dict[str, str]
+    features: FeatureSpec
+    precision: Precision
+    golden_z: tuple[float, ...]
+    libraries: dict[str, str]
+    plan: dict[str, Any] = {}
+    covered_offsets: dict[str, int] = {}
+    gate: GateResult | None = None

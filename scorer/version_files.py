@@ -1,0 +1,101 @@
+"""The files of a version directory: their names, their digests, and how they reach the disk for good."""
+
+import os
+from collections.abc import Mapping
+from hashlib import file_digest
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from scorer.bundle import ModelBundle
+from scorer.features import TOKENIZER_FILE
+
+MANIFEST = "manifest.json"
+CONFIG = "config.json"
+FROZEN = "frozen.safetensors"
+TRAINED = "trained.safetensors"
+STATISTICS = "statistics.json"
+
+SHARED_FILES = (CONFIG, FROZEN, TOKENIZER_FILE)
+"""What the versions of a line have in common."""
+
+
+def write_version_files(bundle: ModelBundle, directory: Path, parent: Path | None) -> dict[str, str]:
+    """Write everything but the manifest and return the sha256 of each file.
+
+    Args:
+        bundle: What to write.
+        directory: An empty directory.
+        parent: Directory of the version it was trained from. Tensors that are still the same are linked, not written:
+            they are most of a version, and never change in a line.
+    """
+    model = bundle.model
+    trained = model.trainable_parameters()
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    frozen = {name: tensor for name, tensor in tensors.items() if name not in trained}
+    write_json(directory / CONFIG, model.config)
+    write_json(directory / STATISTICS, bundle.statistics.to_json())
+    (directory / TOKENIZER_FILE).write_bytes(bundle.featurizer.tokenizer_json)
+    save_file({name: tensors[name] for name in trained}, directory / TRAINED)
+    if parent is None or not _link_equal(parent / FROZEN, frozen, directory / FROZEN):
+        save_file(frozen, directory / FROZEN)
+    return {path.name: sha256_of(path) for path in sorted(directory.iterdir())}
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write plain values or a struct as readable JSON, the same bytes for the same value."""
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(value, order="deterministic"), indent=2))
+
+
+def sha256_of(path: Path) -> str:
+    """Return the hex digest of a file."""
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
+
+
+def file_problems(directory: Path, digests: Mapping[str, str]) -> list[str]:
+    """Return which files are missing or are not what was published, one line each."""
+    problems = []
+    for name, digest in digests.items():
+        # A manifest is input too: it must not make us read outside its directory.
+        if Path(name).name != name or not (directory / name).is_file():
+            problems.append(f"{name}: missing")
+        elif (found := sha256_of(directory / name)) != digest:
+            problems.append(f"{name}: sha256 is {found}, published as {digest}")
+    return problems
+
+
+def sync_tree(directory: Path) -> None:
+    """Put the files of a flat directory, and their names, on the disk for good."""
+    for path in directory.iterdir():
+        sync(path)
+    sync(directory)
+
+
+def sync(path: Path) -> None:
+    """Put a file, or the names in a directory, on the disk for good: without it a crash may forget a rename."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _link_equal(stored_path: Path, tensors: Mapping[str, Tensor], path: Path) -> bool:
+    if not stored_path.is_file():
+        return False
+    with safe_open(stored_path, framework="pt") as stored:
+        if set(stored.keys()) != set(tensors):
+            return False
+        if not all(torch.equal(stored.get_tensor(name), tensor) for name, tensor in tensors.items()):
+            return False
+    try:
+        os.link(stored_path, path)
+    except OSError:  # a file system without hard links
+        return False
+    return True
