@@ -18,7 +18,7 @@ from trainer.durable_files import sha256, write_durably
 Outcome = Literal["trained", "sampled_out", "repeat", "late", "replayed"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
-_FIELDS: list[pa.Field[Any]] = [
+_FIELDS: "list[pa.Field[Any]]" = [
     pa.field("impression_id", pa.string(), nullable=False),
     pa.field("revision", pa.int32(), nullable=False),
     pa.field("outcome", pa.string(), nullable=False),
