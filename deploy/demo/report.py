@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib import pyplot as plt
 
-from deploy.audit import AuditReport
+from deploy.audit_report import AuditReport
 from scorer.auc import auc
 from scorer.progressive import calibration, normalized_entropy
 

@@ -12,7 +12,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from deploy.audit import AuditReport, run_audit
+from deploy.audit import run_audit
+from deploy.audit_report import AuditReport
 from deploy.demo.cluster import READERS, demo_cluster, wait_until_drained
 from deploy.demo.options import WARM_ROWS, DemoOptions
 from deploy.demo.outcome import read_outcome

@@ -1,0 +1,57 @@
+"""`millstream audit`: the proof that nothing was lost and nothing was taught twice."""
+
+from dataclasses import asdict
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from deploy.audit_report import AuditReport
+from stream.settings import KafkaSettings, state_directory
+
+NOT_EXACT = 1
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("audit")(audit)
+
+
+def audit(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    trainer_dir: Annotated[Path | None, typer.Option(help="The trainer's state; its own directory by default.")] = None,
+    ledger: Annotated[Path | None, typer.Option(help="A producer's ledger to compare with.")] = None,
+) -> None:
+    """Follow every id from event to learned row and prove the conservation law; exit status 1 if it does not hold.
+
+    Example: millstream audit --ledger ledger.parquet
+    """
+    # Loaded by name: reading checkpoints needs torch, which takes seconds to import.
+    run_audit = import_module("deploy.audit").run_audit
+    report: AuditReport = run_audit(KafkaSettings(), trainer_dir or state_directory() / "trainer", ledger)
+    if as_json:
+        fields = asdict(report) | {"waiting": report.waiting, "exact": report.exact}
+        typer.echo(msgspec.json.format(msgspec.json.encode(fields), indent=2).decode())
+    else:
+        print_report(report, Console(soft_wrap=True, highlight=False))
+    if not report.exact:
+        raise typer.Exit(NOT_EXACT)
+
+
+def print_report(report: AuditReport, console: Console) -> None:
+    """Print every term, every law and every problem."""
+    terms = Table("term", "distinct ids", box=None)
+    terms.columns[1].justify = "right"
+    for name, value in asdict(report).items():
+        if name != "problems" and value is not None:
+            terms.add_row(name.replace("_", " "), f"{value:,}")
+    console.print(terms)
+    for law, left, right in report.laws():
+        console.print(f"{'holds ' if left == right else 'BROKEN'}  {law}  ({left:,} = {right:,})", markup=False)
+    for problem in report.problems:
+        console.print(f"problem: {problem}", markup=False)
+    console.print("exact" if report.exact else "NOT exact")

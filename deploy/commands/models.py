@@ -1,0 +1,106 @@
+"""`millstream models`: model lines and their versions."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from deploy.commands.trainer import ask_trainer
+
+app = typer.Typer(help="Make, look at and move model versions.", no_args_is_help=True, rich_markup_mode=None)
+
+Version = Annotated[str, typer.Argument(help="A version, as 'millstream models list' shows it.")]
+
+
+@app.command()
+def init() -> None:
+    """Start a new model line: version 0 is a pretrained encoder with a zero head, and serves at once.
+
+    Example: MILLSTREAM_MODEL_PRETRAINED=bert-base-uncased millstream models init
+    """
+    typer.echo(_operations().init_line())
+
+
+@app.command()
+def warm_start(
+    log: Annotated[Path, typer.Argument(help="A recorded log: .jsonl, .jsonl.gz or .parquet.")],
+    limit: Annotated[int | None, typer.Option(min=1, help="Impressions to learn, from the first.")] = None,
+    click_delay: Annotated[float, typer.Option(min=0, help="Seconds from a positive row to its click.")] = 1.0,
+) -> None:
+    """Teach the new line a recorded log; the result is version 1, which serves at once.
+
+    Example: millstream models warm-start history.jsonl.gz --limit 100000
+    """
+    typer.echo(_operations().warm_start_line(log, limit=limit, click_delay_seconds=click_delay))
+
+
+@app.command("list")
+def list_versions() -> None:
+    """List the versions, oldest first, with parent, gate decision and aliases.
+
+    Example: millstream models list
+    """
+    _operations().print_versions()
+
+
+@app.command()
+def show(version: Version) -> None:
+    """Show the manifest of a version as JSON.
+
+    Example: millstream models show 3f2a9c11-000007
+    """
+    typer.echo(_operations().manifest_json(version))
+
+
+@app.command()
+def verify(
+    version: Annotated[str | None, typer.Argument(help="A version; all when it is left out.")] = None,
+) -> None:
+    """Compare every file of a version with its digest; exit status 1 if something is wrong.
+
+    Example: millstream models verify
+    """
+    problems = _operations().verify_versions(version)
+    for problem in problems:
+        typer.echo(problem)
+    if problems:
+        raise typer.Exit(1)
+    typer.echo("every file is what was published")
+
+
+@app.command()
+def rollback(
+    version: Annotated[str | None, typer.Argument(help="What shall serve; the previous champion by default.")] = None,
+) -> None:
+    """Serve an earlier version and stop promotions until 'millstream models resume'.
+
+    Example: millstream models rollback 3f2a9c11-000007
+    """
+    ask_trainer("rollback", version=version)
+
+
+@app.command()
+def resume(
+    restart_from: Annotated[str | None, typer.Option(help="Version whose weights the learner goes on from.")] = None,
+) -> None:
+    """Allow promotions again after a rollback.
+
+    Example: millstream models resume --restart-from 3f2a9c11-000007
+    """
+    ask_trainer("resume_promotions", restart_from=restart_from)
+
+
+@app.command()
+def prune(keep: Annotated[int, typer.Option(min=1, help="Newest versions to keep.")] = 20) -> None:
+    """Delete old versions; what an alias points to and what the trainer stands on stay.
+
+    Example: millstream models prune --keep 10
+    """
+    removed = _operations().prune_versions(keep)
+    typer.echo(f"removed {len(removed)} versions" + "".join(f"\n  {version}" for version in removed))
+
+
+def _operations() -> Any:
+    # Loaded by name: torch takes seconds to import, and `millstream kafka up` does not need it.
+    return import_module("deploy.model_operations")

@@ -1,0 +1,93 @@
+"""`millstream simulate` and `millstream replay`: where events come from when there is no shop."""
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from stream.player import PlayerOptions
+from stream.producer import ProducerCounts
+from stream.replay import ReplayOptions, replay
+from stream.settings import JoinSettings, KafkaSettings, MetricsSettings, state_directory
+from stream.simulator.settings import ShopSettings
+from stream.simulator.simulation import simulate, write_history
+
+Limit = Annotated[int | None, typer.Option(min=1, help="Impressions to play; no limit by default.")]
+Seconds = Annotated[float | None, typer.Option(min=0.001, help="Stop after so many seconds.")]
+Ledger = Annotated[Path | None, typer.Option(help="Parquet file of the producer's ledger.")]
+
+FAILED = 1
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("simulate")(simulate_shop)
+    app.command("replay")(replay_log)
+
+
+def simulate_shop(
+    rate: Annotated[float | None, typer.Option(min=0.001, help="Impressions per second.")] = None,
+    limit: Limit = None,
+    seconds: Seconds = None,
+    ledger: Ledger = None,
+    history_rows: Annotated[int, typer.Option(min=0, help="Impressions of the past to go on from.")] = 0,
+    write_past: Annotated[
+        Path | None, typer.Option(help="Write the past to this log (.parquet, .jsonl, .jsonl.gz), and play nothing.")
+    ] = None,
+) -> None:
+    """Play a simulated shop: users with tastes that drift, delayed clicks, bots and broken events.
+
+    Example: millstream simulate --rate 200 --limit 24000
+
+    Example: millstream simulate --history-rows 4000 --write-past past.parquet
+    """
+    settings = ShopSettings() if rate is None else ShopSettings(rate=rate)
+    if write_past is not None:
+        typer.echo(f"wrote {write_history(settings, history_rows, write_past)} events to {write_past}")
+        return
+    options = _options("simulate", ledger, rate=settings.rate, seconds=seconds, limit=limit)
+    counts = simulate(settings, KafkaSettings(), MetricsSettings(), options, history_rows=history_rows)
+    _show(counts, options.ledger)
+
+
+def replay_log(  # noqa: PLR0913, PLR0917 (one parameter is one option)
+    log: Annotated[Path, typer.Argument(help="A recorded log: .jsonl, .jsonl.gz or .parquet.")],
+    speed: Annotated[float, typer.Option(min=0.001, help="Seconds of the log per second.")] = 1.0,
+    rate: Annotated[float | None, typer.Option(min=0.001, help="Most impressions per second.")] = None,
+    limit: Limit = None,
+    skip: Annotated[int, typer.Option(min=0, help="Impressions to leave out at the start.")] = 0,
+    seconds: Seconds = None,
+    click_delay: Annotated[float, typer.Option(min=0, help="Seconds from a positive row to its click.")] = 1.0,
+    ledger: Ledger = None,
+    skip_bad_lines: Annotated[bool, typer.Option(help="Leave out and count unusable lines.")] = False,
+) -> None:
+    """Play a recorded log through Kafka as if it happened now.
+
+    Example: millstream replay clicks.jsonl.gz --speed 1000 --rate 300 --limit 50000
+    """
+    options = _options("replay", ledger, rate=rate, seconds=seconds, limit=limit)
+    played = ReplayOptions(click_delay_seconds=click_delay, speed=speed, skip=skip, skip_bad_lines=skip_bad_lines)
+    counts = replay(log, KafkaSettings(), MetricsSettings(), options, played)
+    _show(counts, options.ledger)
+
+
+def _options(
+    command: str, ledger: Path | None, *, rate: float | None, seconds: float | None, limit: int | None
+) -> PlayerOptions:
+    return PlayerOptions(
+        window_seconds=JoinSettings().window_seconds,
+        ledger=ledger or state_directory() / "ledgers" / f"{command}.parquet",
+        rate=rate,
+        seconds=seconds,
+        total=limit,
+    )
+
+
+def _show(counts: ProducerCounts, ledger: Path) -> None:
+    """Print the counts; a record that Kafka did not confirm makes the exit status 1."""
+    for name, value in msgspec.structs.asdict(counts).items():
+        typer.echo(f"{name.replace('_', ' '):22} {'-' if value is None else value}")
+    typer.echo(f"{'ledger':22} {ledger}")
+    if counts.failed:
+        raise typer.Exit(FAILED)

@@ -1,0 +1,50 @@
+"""`millstream trainer`: the process that keeps learning, and its switch."""
+
+import typer
+
+from deploy.commands.processes import become
+from stream.settings import KafkaSettings
+from trainer.commands import Action, send_command
+
+REFUSED = 1
+
+app = typer.Typer(help="Run, pause and resume the trainer.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command()
+def run() -> None:
+    """Run the trainer: weighted examples in, judged model versions out.
+
+    Example: MILLSTREAM_TRAINER_UPDATE_ROWS=1024 millstream trainer run
+    """
+    become("trainer")
+
+
+@app.command()
+def pause() -> None:
+    """Stop learning after the update that runs; the scorers serve on.
+
+    Example: millstream trainer pause
+    """
+    ask_trainer("pause")
+
+
+@app.command()
+def resume() -> None:
+    """Go on learning where the pause began.
+
+    Example: millstream trainer resume
+    """
+    ask_trainer("resume")
+
+
+def ask_trainer(action: Action, *, version: str | None = None, restart_from: str | None = None) -> None:
+    """Send a command to the trainer and show its answer; exit status 1 if it refuses.
+
+    Raises:
+        NoAnswerError: The trainer does not answer.
+    """
+    answer = send_command(KafkaSettings(), action, version=version, restart_from=restart_from)
+    typer.echo(answer.message)
+    if not answer.done:
+        raise typer.Exit(REFUSED)

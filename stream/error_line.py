@@ -1,0 +1,33 @@
+"""One line for one error: what an operator reads instead of a traceback."""
+
+from collections.abc import Iterator
+
+from pydantic import SecretStr, ValidationError
+
+from stream.settings import MillstreamSettings
+
+
+def error_line(error: BaseException) -> str:
+    """Return the error as one line; for a wrong setting its environment name, its value and what it must be."""
+    if isinstance(error, ValidationError):
+        return "; ".join(_setting_lines(error))
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _setting_lines(error: ValidationError) -> Iterator[str]:
+    group = _group(error.title)
+    for detail in error.errors(include_url=False):
+        names = [str(part) for part in detail["loc"]]
+        message = detail["msg"].removeprefix("Value error, ")
+        if not names:  # a rule across fields names them itself
+            yield message
+            continue
+        field = group.model_fields.get(names[0]) if group else None
+        secret = field is not None and field.annotation is SecretStr
+        value = "(hidden)" if secret else repr(detail["input"])
+        prefix = group.model_config.get("env_prefix", "") if group else ""
+        yield f"{prefix}{names[0].upper()}={value}: {message[:1].lower()}{message[1:]}"
+
+
+def _group(name: str) -> type[MillstreamSettings] | None:
+    return next((group for group in MillstreamSettings.__subclasses__() if group.__name__ == name), None)
