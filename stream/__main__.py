@@ -1,37 +1,67 @@
 """`python -m stream`: the label-join worker; `python -m stream adapter`: the adapter of foreign topics."""
 
+import signal
 import sys
 
+from stream.adapter.agent import create_adapter_app
+from stream.adapter.mapping import read_mapping
 from stream.agent import create_join_app
 from stream.app import run_app
+from stream.error_line import error_line
 from stream.exposition import process_registry, serve_metrics
 from stream.logs import configure_logging
-from stream.metrics import JoinMetrics
-from stream.settings import JoinSettings, KafkaSettings, MetricsSettings
+from stream.metrics import AdapterMetrics, JoinMetrics
+from stream.settings import AdapterSettings, JoinSettings, KafkaSettings, MetricsSettings
 from stream.topic_admin import ClusterError, check_topics
 
 JOIN_METRICS_PORT = 9101
+ADAPTER_METRICS_PORT = 9107
 
 
 def run_join() -> None:
     """Run a label-join worker until it is told to stop."""
-    configure_logging("stream")
     kafka, settings = KafkaSettings(), JoinSettings()
-    require_topics(kafka, settings)
+    _require_topics(kafka, settings)
     registry = process_registry()
     app = create_join_app(kafka, settings, JoinMetrics(registry))
     serve_metrics(MetricsSettings(), JOIN_METRICS_PORT, registry)
     run_app(app, "stream")
 
 
-def require_topics(kafka: KafkaSettings, settings: JoinSettings) -> None:
+def run_adapter() -> None:
+    """Run an adapter worker until it is told to stop."""
+    kafka, settings = KafkaSettings(), AdapterSettings()
+    sources = read_mapping(settings.mapping)
+    _require_topics(kafka, JoinSettings())
+    registry = process_registry()
+    app = create_adapter_app(kafka, settings, sources, AdapterMetrics(registry))
+    serve_metrics(MetricsSettings(), ADAPTER_METRICS_PORT, registry)
+    run_app(app, "adapter")
+
+
+def main(arguments: list[str]) -> None:
+    """Run the process that the arguments name.
+
+    Raises:
+        SystemExit: with one line that says what is wrong, if it cannot start.
+    """
+    # Faust installs its own handlers when it runs; until then there is nothing to drain.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    process = " ".join(arguments)
+    if process not in ("", "adapter"):
+        sys.exit(f"stream: unknown process {process!r}; use `python -m stream` or `python -m stream adapter`")
+    configure_logging(process or "stream")
+    try:
+        run_adapter() if process else run_join()
+    except (ValueError, ClusterError) as error:
+        sys.exit(f"{process or 'stream'}: {error_line(error)}")
+
+
+def _require_topics(kafka: KafkaSettings, settings: JoinSettings) -> None:
     """Raise ValueError, naming the remedy, if a topic is missing or would lose what the join must re-read."""
     if problems := check_topics(kafka, settings):
         raise ValueError("; ".join(map(str, problems)))
 
 
 if __name__ == "__main__":
-    try:
-        run_join()
-    except (ValueError, ClusterError) as error:
-        sys.exit(f"stream: {error}")
+    main(sys.argv[1:])

@@ -97,6 +97,7 @@ class AdapterMetrics:
         self.send_failures = Counter(
             "millstream_adapter_send_failures_total", "Chunks that had to be sent again", registry=registry
         )
+        self.lag = Gauge("millstream_adapter_lag_records", "Foreign records not yet settled", registry=registry)
 
 
 def _counter(

@@ -127,6 +127,18 @@ class JoinSettings(MillstreamSettings, group="join"):
     )
 
 
+class AdapterSettings(MillstreamSettings, group="adapter"):
+    """The adapter of foreign topics."""
+
+    mapping: Path = Field(Path("mapping.toml"), description="TOML file that maps foreign records to events")
+    instance: str = Field(
+        "0", min_length=1, description="name of this worker slot: unique in the group, the same after a restart"
+    )
+    stall_seconds: float = Field(
+        120.0, gt=0, description="the process ends itself when records wait and none has moved for so long"
+    )
+
+
 class MetricsSettings(MillstreamSettings, group="metrics"):
     """Where a process shows its Prometheus metrics."""
 
