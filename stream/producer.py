@@ -13,6 +13,7 @@ from kafka.errors import KafkaError
 from stream.events import Click, Impression, encode
 from stream.producer_ledger import LedgerRow, RecordKind
 from stream.settings import KafkaSettings
+from stream.topic_admin import ClusterError, connect_admin
 from stream.topics import topic_name
 
 SEND_SECONDS = 30.0
@@ -120,7 +121,7 @@ class EventProducer:
         observer: Who watches.
 
     Raises:
-        ValueError: no Kafka answers, or it has no `events` topic.
+        ClusterError: no Kafka answers, or it has no `events` topic.
     """
 
     def __init__(self, kafka: KafkaSettings, window_seconds: float, ledger: Ledger, observer: Observer) -> None:
@@ -227,30 +228,26 @@ class EventProducer:
 
 
 def _connect(kafka: KafkaSettings, topic: str) -> KafkaProducer:
+    # The administrator finds out within seconds what the producer would try for half a minute.
+    admin = connect_admin(kafka)
     try:
-        # gzip: the one compression that every client reads without a further package.
-        producer = KafkaProducer(
-            **kafka.client_options(),
-            acks="all",
-            enable_idempotence=True,
-            compression_type="gzip",
-            linger_ms=20,
-            batch_size=64 * 1024,
-            max_block_ms=round(SEND_SECONDS * 1000),
-            allow_auto_create_topics=False,
-        )
-    except KafkaError as error:
-        message = f"no Kafka answers at {kafka.bootstrap} ({error}); start it, or set MILLSTREAM_KAFKA_BOOTSTRAP"
-        raise ValueError(message) from error
-    try:
-        known = bool(producer.partitions_for(topic))
-    except KafkaError:
-        known = False
+        known = topic in admin.list_topics()
+    finally:
+        admin.close()
     if not known:
-        producer.close()
-        message = f"topic {topic} does not exist on {kafka.bootstrap}; run `millstream topics apply`"
-        raise ValueError(message)
-    return producer
+        message = f"topic {topic} does not exist on {kafka.bootstrap}; run 'millstream topics apply'"
+        raise ClusterError(message)
+    # gzip: the one compression that every client reads without a further package.
+    return KafkaProducer(
+        **kafka.client_options(),
+        acks="all",
+        enable_idempotence=True,
+        compression_type="gzip",
+        linger_ms=20,
+        batch_size=64 * 1024,
+        max_block_ms=round(SEND_SECONDS * 1000),
+        allow_auto_create_topics=False,
+    )
 
 
 def _total(kinds: Counter[RecordKind], names: Iterable[RecordKind]) -> int:

@@ -81,7 +81,8 @@ def replay(
 
     Raises:
         LogError: the log cannot be read, or has an unusable line and `log.skip_bad_lines` is not set.
-        ValueError: no Kafka, no topic, no free metrics port, or options out of range.
+        ClusterError: no Kafka or no topic.
+        ValueError: no free metrics port, or options out of range.
     """
     _check(options, log)
     bad_lines = BadLines()

@@ -23,6 +23,8 @@ class Behaviour:
     def __init__(self, settings: ShopSettings, liking: NDArray[np.float64], appeal: NDArray[np.float64]) -> None:
         self._settings = settings
         self._liking = liking
+        # How strong tastes are in this shop must not depend on the luck of a few draws.
+        self._strength = settings.taste_strength / (float(liking.std()) or 1.0)
         self._appeal = appeal
         places = np.linspace(0.5, -0.5, settings.list_size) if settings.list_size > 1 else np.zeros(1)
         self._position = settings.position_strength * places
@@ -42,7 +44,7 @@ class Behaviour:
         """
         settings = self._settings
         sign = -1.0 if turned else 1.0
-        logit = sign * settings.taste_strength * self._liking[user, slots] + self._appeal[slots]
+        logit = sign * self._strength * self._liking[user, slots] + self._appeal[slots]
         clicks = self._with_accidents(_sigmoid(self._bias[turned] + logit + self._position[: len(slots)]))
         seen = (1.0 - settings.bot_share) * clicks + settings.bot_share * BOT_CLICK_PROBABILITY
         return clicks, seen * (1.0 - settings.late_click_share)
@@ -63,7 +65,7 @@ class Behaviour:
         return self._bias_for(1.0), self._bias_for(-1.0)
 
     def _bias_for(self, sign: float) -> float:
-        logit = (sign * self._settings.taste_strength * self._liking + self._appeal).ravel()
+        logit = (sign * self._strength * self._liking + self._appeal).ravel()
         # A few thousand quantiles stand for all users and items: the mean of a sigmoid needs no more.
         quantiles = np.quantile(logit, np.linspace(0.0, 1.0, 2001))
         middle = (quantiles[1:] + quantiles[:-1]) / 2

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-STYLES = ("vintage", "modern", "classic", "elegant", "casual", "sport", "retro", "rustic")
-COLOURS = ("black", "white", "red", "blue", "green", "yellow", "pink", "brown")
-MATERIALS = ("leather", "cotton", "wool", "silk", "denim", "linen", "velvet", "canvas")
+STYLES = ("vintage", "modern", "elegant", "casual", "sport", "rustic")
+COLOURS = ("black", "white", "red", "blue", "green", "yellow")
+MATERIALS = ("leather", "cotton", "wool", "silk", "denim", "velvet")
 NOUNS = ("jacket", "dress", "shirt", "boots", "bag", "coat", "hat", "scarf", "skirt", "shoes")
 BRANDS = ("Harbor", "Summit", "Willow", "Falcon", "Meridian", "Orchard", "Atlas", "Juniper")
 ATTRIBUTES = (STYLES, COLOURS, MATERIALS, NOUNS)

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +11,41 @@ from stream.events import Click, Impression
 from stream.simulator.behaviour import Behaviour
 from stream.simulator.catalogue import COLOURS, NOUNS, STYLES, Catalogue, Item
 from stream.simulator.drift import turned_share
-from stream.simulator.page import Page, Showing
 from stream.simulator.settings import ShopSettings
 from stream.simulator.tastes import GROUPS, Tastes
 from stream.simulator.users import User
+
+
+@dataclass(frozen=True, kw_only=True)
+class Showing:
+    """One impression and its future.
+
+    Attributes:
+        impression: What is shown.
+        clicks: Its clicks to come, in time order; late ones too.
+        click_probability: Probability of a click in time, given all that can be seen; who is a bot cannot.
+        label: 1 if a click will come in time.
+    """
+
+    impression: Impression
+    clicks: tuple[Click, ...]
+    click_probability: float
+    label: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """The list shown for one query.
+
+    Attributes:
+        elapsed_seconds: Seconds of live traffic; negative in the shop's history.
+        turned: Whether this list is judged by flipped tastes.
+        showings: The list, first position first.
+    """
+
+    elapsed_seconds: float
+    turned: bool
+    showings: tuple[Showing, ...]
 
 
 class Shop:

@@ -12,9 +12,8 @@ from stream.player import Player, PlayerOptions
 from stream.producer import ProducerCounts
 from stream.recorded_log import write_events
 from stream.settings import KafkaSettings, MetricsSettings
-from stream.simulator.page import Page
 from stream.simulator.settings import ShopSettings
-from stream.simulator.shop import Shop
+from stream.simulator.shop import Page, Shop
 from stream.simulator.traffic import Traffic
 
 
@@ -49,7 +48,8 @@ def simulate(
         The counts, exact.
 
     Raises:
-        ValueError: no Kafka, no topic, no free metrics port, or settings that do not fit each other.
+        ClusterError: no Kafka or no topic.
+        ValueError: no free metrics port, or settings that do not fit each other.
     """
     start_ms = round(time.time() * 1000)
     shop = Shop(settings, start_ms=start_ms, history_rows=history_rows, run=f"{start_ms:x}")

@@ -8,7 +8,7 @@ from stream.simulator.catalogue import ATTRIBUTES, Item
 GROUPS = ("office", "party", "travel")
 """Groups of users, named by the occasion they shop for."""
 
-FASHION_SHARE = 0.6
+FASHION_SHARE = 0.8
 """Share of what a group has in common that all groups have in common."""
 
 _EMPHASIS = (1.25, 1.0, 1.0, 0.5)
@@ -16,7 +16,7 @@ _EMPHASIS = (1.25, 1.0, 1.0, 0.5)
 
 
 class Tastes:
-    """The taste of every user for every item, standard deviation 1 over users and items.
+    """The taste of every user for every item, standard deviation about 1 over users and items.
 
     Everybody follows the same fashion in part, each group adds its own likes, and each user has private ones.
 
@@ -45,7 +45,6 @@ def _weights(rows: int, rng: np.random.Generator) -> NDArray[np.float64]:
     columns = []
     for strength, words in zip(emphasis, ATTRIBUTES, strict=True):
         column = rng.normal(size=(rows, len(words)))
-        # Centred and scaled: how strong a shop's tastes are must not depend on the luck of a few draws.
         column -= column.mean(axis=1, keepdims=True)
         column /= column.std(axis=1, keepdims=True)
         columns.append(strength * column)

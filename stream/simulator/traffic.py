@@ -9,8 +9,8 @@ from stream.playback import Playback
 from stream.producer import Record, record_of
 from stream.producer_ledger import RecordKind
 from stream.simulator.junk import REPEAT_SECONDS, Junk
-from stream.simulator.page import Page, Showing
 from stream.simulator.settings import ShopSettings
+from stream.simulator.shop import Page, Showing
 
 
 class Traffic:

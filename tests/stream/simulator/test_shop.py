@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from scorer.auc import auc
-from stream.simulator.page import Page, Showing
 from stream.simulator.settings import ShopSettings
-from stream.simulator.shop import Shop
+from stream.simulator.shop import Page, Shop, Showing
 
 START_MS = 1_700_000_000_000
 
