@@ -1,0 +1,154 @@
+"""`millstream doctor`: looks at everything a run needs and says what to do about what is missing."""
+
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from deploy.kafka_distribution import LocalKafkaError, find_java, jars_present
+from scorer.registry import ModelRegistry, RegistryError
+from stream.error_line import error_line
+from stream.settings import JoinSettings, KafkaSettings, state_directory
+from stream.topic_admin import ClusterError, check_topics, connect_admin
+
+State = Literal["ok", "warn", "fail"]
+
+DEFAULT_PORTS = {
+    "stream": 9101,
+    "scorer": 9102,
+    "evaluator": 9103,
+    "trainer": 9104,
+    "shop": 9105,
+    "service metrics": 9106,
+    "service": 8080,
+}
+"""Loopback port of each process where its settings name none."""
+
+NEEDED_DISK_BYTES = 2 * 2**30
+"""Two days of a small shop's topics, and fifty model versions that share their frozen tensors."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        state: ok; warn, where something may become a problem or is not needed by all; or fail.
+        subject: What was looked at.
+        what: What was found.
+        remedy: What to do about it; empty when all is well.
+    """
+
+    state: State
+    subject: str
+    what: str
+    remedy: str = ""
+
+
+def examine() -> list[Finding]:
+    """Return what was found, from the ground up: disk, Java, cluster, topics, model, ports.
+
+    Raises:
+        ValueError: A setting is wrong.
+    """
+    kafka, join = KafkaSettings(), JoinSettings()
+    registry = state_directory() / "registry"
+    return [
+        *examine_disk(state_directory(), shutil.disk_usage),
+        *examine_local_kafka(named="bootstrap" in kafka.model_fields_set),
+        *examine_cluster(kafka, join),
+        *examine_model(registry),
+        *examine_ports(DEFAULT_PORTS),
+    ]
+
+
+def examine_disk(directory: Path, usage: Callable[[Path], tuple[int, int, int]]) -> Iterator[Finding]:
+    """Yield whether there is room where state is kept.
+
+    Args:
+        directory: The state directory; need not exist.
+        usage: Total, used and free bytes of the file system of an existing path, as `shutil.disk_usage` gives them.
+    """
+    existing = next(path for path in (directory, *directory.absolute().parents) if path.exists())
+    free = usage(existing)[2]
+    what = f"{free / 2**30:.1f} GiB free in {directory}"
+    if free >= NEEDED_DISK_BYTES:
+        yield Finding("ok", "disk", what)
+    else:
+        remedy = f"free {NEEDED_DISK_BYTES / 2**30:g} GiB, or set MILLSTREAM_HOME to a larger disk"
+        yield Finding("warn", "disk", what, remedy)
+
+
+def examine_local_kafka(*, named: bool) -> Iterator[Finding]:
+    """Yield whether a local Kafka could be started; it need not be when the settings name a cluster."""
+    if named:
+        yield Finding("ok", "java", "not needed: the settings name a cluster")
+        return
+    try:
+        java = find_java()
+    except LocalKafkaError as error:
+        yield Finding("warn", "java", str(error), "only a local Kafka needs it")
+        return
+    yield Finding("ok", "java", str(java))
+    if jars_present():
+        yield Finding("ok", "jars", "the jars of Apache Kafka are here")
+    else:
+        remedy = "'millstream kafka up' fetches them once, 45 MB"
+        yield Finding("warn", "jars", "the jars of Apache Kafka are not here yet", remedy)
+
+
+def examine_cluster(kafka: KafkaSettings, join: JoinSettings) -> Iterator[Finding]:
+    """Yield whether the cluster answers and its topics, retention included, are as they should be."""
+    try:
+        admin = connect_admin(kafka)
+        num_brokers = len(admin.describe_cluster()["brokers"])
+        admin.close()
+    except ClusterError as error:
+        yield Finding("fail", "cluster", *str(error).split("; ", 1))
+        return
+    yield Finding("ok", "cluster", f"{num_brokers} broker{'s' if num_brokers > 1 else ''} at {kafka.bootstrap}")
+    problems = check_topics(kafka, join)
+    for problem in problems:
+        yield Finding("fail", "topics", f"{problem.topic}: {problem.what}", problem.remedy)
+    if not problems:
+        yield Finding("ok", "topics", "partitions, configuration and retention are as they should be")
+
+
+def examine_model(root: Path) -> Iterator[Finding]:
+    """Yield whether there is a champion and it is what was published."""
+    start = "start a model line with 'millstream models init'"
+    if not root.is_dir():
+        yield Finding("fail", "model", f"no registry in {root}", start)
+        return
+    registry = ModelRegistry(root)
+    champion = registry.alias("champion")
+    if champion is None:
+        yield Finding("fail", "model", "no version is champion", start)
+        return
+    try:
+        problems = registry.verify(champion)
+    except RegistryError as error:
+        problems = [error_line(error)]
+    for problem in problems:
+        remedy = "restore its directory from a copy, or 'millstream models rollback' to another version"
+        yield Finding("fail", "model", f"champion {champion}: {problem}", remedy)
+    if not problems:
+        yield Finding("ok", "model", f"champion {champion} is what was published")
+
+
+def examine_ports(ports: dict[str, int]) -> Iterator[Finding]:
+    """Yield the ports on 127.0.0.1 that are taken: right for a process that runs, wrong for one to be started."""
+    taken = {name: port for name, port in ports.items() if _listens(port)}
+    for name, port in taken.items():
+        setting = "MILLSTREAM_SCORER_HTTP_PORT" if name == "service" else "MILLSTREAM_METRICS_PORT"
+        remedy = f"right if that process runs; else start it with {setting} set to another port"
+        yield Finding("warn", "ports", f"{name} {port} is taken", remedy)
+    if not taken:
+        yield Finding("ok", "ports", f"free: {', '.join(str(port) for port in ports.values())}")
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
