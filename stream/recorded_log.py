@@ -10,6 +10,7 @@ Three formats, told apart by the file's suffix and first line:
 import gzip
 import heapq
 import itertools
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
@@ -161,7 +162,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
             for number, line in enumerate(file, start=1):
                 if line.strip():
                     yield number, line.strip()
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise LogError(f"{path} cannot be read to its end ({error}); is it complete?") from error
 
 
