@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from scorer.importance.controls import FixedShare
+from scorer.importance.effective_sample_size import WatchedStrategy
 from scorer.importance.gradient_norm import GradientNormSampling
 from scorer.importance.seed_sigmoid import SeedSigmoid
 from scorer.importance.strategy import Strategy
@@ -11,8 +12,8 @@ STRATEGIES: dict[str, Callable[[float], Strategy]] = {
     "full": lambda budget: FixedShare("full", 1.0),
     "uniform": lambda budget: FixedShare("uniform", budget),
     "no_update": lambda budget: FixedShare("no_update", 0.0),
-    "seed_sigmoid": SeedSigmoid,
-    "gradnorm_is": GradientNormSampling,
+    "seed_sigmoid": lambda budget: WatchedStrategy(SeedSigmoid(budget), budget),
+    "gradnorm_is": lambda budget: WatchedStrategy(GradientNormSampling(budget), budget),
 }
 """What makes each strategy from the budget."""
 
