@@ -1,5 +1,6 @@
 """The production processes a demo runs, and how it talks to them."""
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +68,8 @@ def demo_environment(options: DemoOptions, workspace: Workspace, bootstrap: str,
         "MILLSTREAM_SCORER_STRATEGY": options.strategy,
         "MILLSTREAM_SCORER_BUDGET": str(options.budget),
         "MILLSTREAM_SHOP_RATE": str(options.rate),
+        # Every second row judges the frozen version too: few enough to be cheap, enough for a narrow comparison.
+        "MILLSTREAM_SCORER_FROZEN_SHARE": os.environ.get("MILLSTREAM_SCORER_FROZEN_SHARE", "0.5"),
         # Four processes on two cores: a second thread in any of them would only wait for the others.
         "OMP_NUM_THREADS": "1",
         "OMP_WAIT_POLICY": "PASSIVE",

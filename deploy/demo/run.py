@@ -138,7 +138,9 @@ class Demo:
         played = ["--limit", str(options.num_impressions), "--rate", f"{options.rate:g}"]
         played += ["--ledger", str(self._workspace.ledger)]
         if options.log:
-            arguments = ["deploy", "replay", str(options.log), "--skip", str(WARM_ROWS), *played]
+            # So fast that the rate alone decides when a row is played.
+            speed = ["--speed", "1e9"]
+            arguments = ["deploy", "replay", str(options.log), "--skip", str(WARM_ROWS), *speed, *played]
         else:
             arguments = ["deploy", "simulate", "--history-rows", str(WARM_ROWS), *played]
         return supervisor.start("shop", arguments, port_environment(self._ports, "shop"))

@@ -49,7 +49,7 @@ class Reading:
             auc_best_possible=scrape.get("millstream_shop_best_possible_auc_ratio"),
             promoted=scrape.total("millstream_trainer_gate_decisions_total", decision="promote"),
             held=scrape.total("millstream_trainer_gate_decisions_total", decision="hold"),
-            swaps=scrape.total("millstream_scorer_swaps_total", result="ok"),
+            swaps=scrape.total("millstream_scorer_swaps_total", result="switched"),
             freshness_seconds=scrape.get("millstream_evaluator_freshness_p95_seconds"),
             dead_letters=scrape.total("millstream_stream_dead_letters_total"),
         )
