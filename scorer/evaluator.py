@@ -1,0 +1,166 @@
+"""The evaluator process: judges every row of `weighted-examples`, and continues from its snapshot after a restart."""
+
+import signal
+import threading
+import time
+from typing import Any
+
+import structlog
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+
+from scorer.evaluation import ProgressiveEvaluator
+from scorer.evaluator_metrics import EvaluatorMetrics
+from scorer.evaluator_settings import EvaluatorSettings
+from scorer.snapshot_file import Snapshot, SnapshotError, read_snapshot, write_snapshot
+from stream.events import EventError
+from stream.example_batch import decode_examples
+from stream.exposition import process_registry, serve_metrics
+from stream.logs import configure_logging
+from stream.releases import ReleaseFollower
+from stream.settings import KafkaSettings, MetricsSettings
+from stream.topics import topic_name
+
+METRICS_PORT = 9103
+
+_POLL_MS = 200
+_POLL_RECORDS = 200
+_RETRY_SECONDS = 1.0
+
+
+class EvaluatorLoop:
+    """Feeds the evaluator from Kafka without a consumer group: its offsets are part of the snapshot.
+
+    Args:
+        kafka: Cluster and topics.
+        settings: Of the evaluator.
+        metrics: What to count in.
+
+    Raises:
+        SnapshotError: the snapshot cannot be read or belongs to other topics.
+        ReleasesUnavailableError: the topics do not exist.
+    """
+
+    def __init__(self, kafka: KafkaSettings, settings: EvaluatorSettings, metrics: EvaluatorMetrics) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._topic = topic_name("weighted-examples", kafka)
+        self._path = settings.state() / "snapshot.npz"
+        snapshot = read_snapshot(self._path)
+        self._releases = ReleaseFollower(kafka)
+        self._consumer = KafkaConsumer(
+            **kafka.client_options(),
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=_POLL_MS,
+            reconnect_backoff_max_ms=1_000,
+        )
+        self._partitions = [
+            TopicPartition(self._topic, number) for number in sorted(self._consumer.partitions_for_topic(self._topic))
+        ]
+        self._consumer.assign(self._partitions)
+        if snapshot is not None and self._continues(snapshot):
+            self._evaluator = ProgressiveEvaluator.restore(snapshot.arrays, settings)
+        else:
+            self._evaluator = ProgressiveEvaluator(settings)
+
+    def run(self, stopping: threading.Event) -> None:
+        """Read, judge and save until told to stop; the last snapshot is written on the way out."""
+        next_export = next_snapshot = 0.0
+        try:
+            while not stopping.is_set():
+                try:
+                    self._read()
+                except KafkaError as error:
+                    structlog.get_logger(__name__).warning("read_failed", message=str(error))
+                    stopping.wait(_RETRY_SECONDS)
+                now = time.monotonic()
+                if now >= next_export:
+                    next_export = now + self._settings.export_seconds
+                    self._export()
+                if now >= next_snapshot:
+                    next_snapshot = now + self._settings.snapshot_seconds
+                    self._save()
+            self._save()
+        finally:
+            self._consumer.close()
+            self._releases.close()
+
+    def _read(self) -> None:
+        for release in self._releases.poll():
+            for seconds in self._evaluator.add_release(release):
+                self._metrics.freshness.observe(seconds)
+        polled = self._consumer.poll(timeout_ms=_POLL_MS, max_records=_POLL_RECORDS)
+        for partition, records in polled.items():
+            for record in records:
+                self._add(partition.partition, record)
+
+    def _add(self, partition: int, record: Any) -> None:
+        try:
+            examples = decode_examples(record.value)
+        except EventError as error:
+            # The trainer makes the dead letter: it must not be written twice.
+            self._metrics.unusable_records.inc()
+            structlog.get_logger(__name__).warning(
+                "record_unusable", partition=partition, offset=record.offset, reason=error.reason, message=str(error)
+            )
+            return
+        self._metrics.count(self._evaluator.add_record(partition, record.offset, examples))
+
+    def _export(self) -> None:
+        self._metrics.gauges.show(self._evaluator.evaluate())
+        positions = {partition: self._consumer.position(partition) for partition in self._partitions}
+        ends = {partition: self._consumer.highwater(partition) for partition in self._partitions}
+        self._metrics.lag.set(
+            sum(max(0, ends[partition] - positions[partition]) for partition in ends if ends[partition] is not None)
+        )
+
+    def _save(self) -> None:
+        offsets = {partition.partition: self._consumer.position(partition) for partition in self._partitions}
+        with self._metrics.snapshot_seconds.time():
+            write_snapshot(self._path, Snapshot(topic=self._topic, offsets=offsets, arrays=self._evaluator.snapshot()))
+
+    def _continues(self, snapshot: Snapshot) -> bool:
+        """Seek to the snapshot's offsets; return False, at the beginning, if the log is not the one it was taken of."""
+        self._check(snapshot)
+        log = structlog.get_logger(__name__)
+        first = self._consumer.beginning_offsets(self._partitions)
+        end = self._consumer.end_offsets(self._partitions)
+        wanted = {partition: snapshot.offsets[partition.partition] for partition in self._partitions}
+        if any(wanted[partition] > end[partition] for partition in self._partitions):
+            log.warning("snapshot_dropped", why=f"topic {self._topic} is shorter than it was: it was made anew")
+            self._consumer.seek_to_beginning(*self._partitions)
+            return False
+        for partition in self._partitions:
+            if wanted[partition] < first[partition]:
+                num_lost = first[partition] - wanted[partition]
+                log.warning("records_lost", partition=partition.partition, records=num_lost, why="retention passed")
+            self._consumer.seek(partition, max(wanted[partition], first[partition]))
+        return True
+
+    def _check(self, snapshot: Snapshot) -> None:
+        found = (self._topic, {partition.partition for partition in self._partitions})
+        if found != (snapshot.topic, set(snapshot.offsets)):
+            message = (
+                f"snapshot {self._path} is of topic {snapshot.topic} with {len(snapshot.offsets)} partitions, not of "
+                f"{self._topic} with {len(self._partitions)}; delete it or set MILLSTREAM_EVALUATOR_DIRECTORY"
+            )
+            raise SnapshotError(message)
+
+
+def run() -> None:
+    """Run the evaluator until it is told to stop.
+
+    Raises:
+        ValueError: a setting is wrong or the snapshot cannot be used.
+        ReleasesUnavailableError: the topics do not exist.
+    """
+    configure_logging("evaluator")
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    registry = process_registry()
+    metrics = EvaluatorMetrics(registry)
+    serve_metrics(MetricsSettings(), METRICS_PORT, registry)
+    EvaluatorLoop(KafkaSettings(), EvaluatorSettings(), metrics).run(stopping)

@@ -1,0 +1,51 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scorer.snapshot_file import Snapshot, SnapshotError, read_snapshot, write_snapshot
+
+
+def snapshot(number: int) -> Snapshot:
+    arrays = {"copies.hashes": np.array([number], dtype=np.uint64), "names": np.array(["v1", "v2"])}
+    return Snapshot(topic="millstream.weighted-examples", offsets={0: number, 1: 7}, arrays=arrays)
+
+
+def test_a_snapshot_is_read_as_it_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "evaluator" / "snapshot.npz"
+    write_snapshot(path, snapshot(2**63))
+    found = read_snapshot(path)
+    assert found is not None
+    assert (found.topic, found.offsets) == ("millstream.weighted-examples", {0: 2**63, 1: 7})
+    assert found.arrays["copies.hashes"].tolist() == [2**63]
+    assert found.arrays["names"].tolist() == ["v1", "v2"]
+
+
+def test_a_later_snapshot_replaces_the_earlier_and_leaves_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "snapshot.npz"
+    write_snapshot(path, snapshot(1))
+    write_snapshot(path, snapshot(2))
+    found = read_snapshot(path)
+    assert found is not None
+    assert found.offsets[0] == 2
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_without_a_snapshot_there_is_none(tmp_path: Path) -> None:
+    assert read_snapshot(tmp_path / "snapshot.npz") is None
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 torn", b"no archive"])
+def test_a_torn_snapshot_is_refused_with_the_remedy(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "snapshot.npz"
+    path.write_bytes(content)
+    with pytest.raises(SnapshotError, match="delete it to judge"):
+        read_snapshot(path)
+
+
+def test_half_a_snapshot_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "snapshot.npz"
+    write_snapshot(path, snapshot(1))
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(SnapshotError, match="delete it to judge"):
+        read_snapshot(path)
