@@ -71,7 +71,10 @@ def print_versions(console: Console | None = None) -> None:
     for alias in ALIASES:
         if (version := registry.alias(alias)) is not None:
             aliases.setdefault(version, []).append(alias)
-    table = Table("version", "parent", "published (UTC)", "gate", "AUC live → candidate", "aliases", box=None)
+    table = Table(box=None, pad_edge=False)
+    for name in ("version", "parent", "published (UTC)", "gate", "AUC live → candidate", "aliases"):
+        # A name that is cut cannot be copied into the next command.
+        table.add_column(name, overflow="fold", min_width=_VERSION_WIDTH if name in {"version", "parent"} else None)
     for version in registry.versions():
         manifest = registry.manifest(version)
         gate = manifest.gate
@@ -87,6 +90,7 @@ def print_versions(console: Console | None = None) -> None:
     (console or Console(soft_wrap=True)).print(table if table.row_count else _EMPTY)
 
 
+_VERSION_WIDTH = 15
 _EMPTY = "no versions yet; start a model line with 'millstream models init'"
 
 
