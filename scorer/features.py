@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import torch
-from river.stats import Var
+from river.stats import Mean, Var
 from tokenizers import Tokenizer
 from torch import Tensor
 
@@ -212,9 +212,12 @@ class NumericStatistics:
         return np.concatenate([values, missing], axis=1, dtype=np.float32)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the statistics as plain values."""
+        """Return the statistics as plain values.
+
+        They are river's own sums, not the variance: learning on from them gives the same bits as never having stopped.
+        """
         return {
-            name: {"count": variance.n, "mean": variance.mean.get(), "variance": variance.get()}
+            name: {"count": variance.n, "mean": variance.mean.get(), "squares": variance._S}  # noqa: SLF001
             for name, variance in zip(self.names, self._variances, strict=True)
         }
 
@@ -222,10 +225,9 @@ class NumericStatistics:
     def from_json(cls, state: dict[str, Any]) -> "NumericStatistics":
         """Return the statistics that `to_json` gave."""
         statistics = cls(tuple(state))
-        statistics._variances = [
-            Var._from_state(n=entry["count"], m=entry["mean"], var=entry["variance"], ddof=0)  # noqa: SLF001
-            for entry in state.values()
-        ]
+        for variance, entry in zip(statistics._variances, state.values(), strict=True):
+            variance.mean = Mean._from_state(entry["count"], entry["mean"])  # noqa: SLF001
+            variance._S = entry["squares"]  # noqa: SLF001
         return statistics
 
     def _bounded(self, variance: Var, value: float) -> float:

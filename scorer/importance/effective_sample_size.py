@@ -20,9 +20,9 @@ def effective_sample_size(weight: Doubles) -> float:
 class WatchedStrategy:
     """A strategy that is replaced by `uniform` while the effective share of its learned rows is below MIN_SHARE.
 
-    The share is ESS / n over a running window of rows, each counted with its probability pi of being learned, so that it
-    needs no knowledge of who was drawn: (sum pi w)^2 / (sum pi * sum pi w^2). The strategy goes on weighing unseen while
-    it is replaced, and takes over again when its share recovers.
+    The share is ESS / n over a running window of rows, each counted with its probability pi of being learned, so
+    that it needs no knowledge of who was drawn: (sum pi w)^2 / (sum pi * sum pi w^2). The strategy goes on weighing
+    unseen while it is replaced, and takes over again when its share recovers.
 
     Args:
         strategy: Whose weights are watched.
