@@ -5,8 +5,7 @@ from hashlib import sha256
 from msgspec import Struct
 
 from scorer.bundle import ModelBundle
-from scorer.features import TOKENIZER_FILE, FeatureSpec
-from scorer.new_line import feature_spec
+from scorer.features import TOKENIZER_FILE, FeatureSpec, feature_spec
 from scorer.settings import ModelSettings
 
 

@@ -141,7 +141,7 @@ class Learner:
         with arithmetic(device, self._precision):
             z_B = self._model(batch).z_B
         loss = weighted_log_loss(z_B, label_B, weight_B, logit_offset_B)
-        loss_value = float(loss)
+        loss_value = loss.detach().item()
         if not math.isfinite(loss_value):
             return loss_value, "loss"
         loss.backward()  # type: ignore[no-untyped-call]
