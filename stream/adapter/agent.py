@@ -69,12 +69,12 @@ class AdapterAgent:
             self._metrics.lag.set(unread)
             await asyncio.sleep(_LOOK_SECONDS)
 
-    async def on_revoked(self, _app: Any, **_: Any) -> None:
+    async def on_revoked(self, _app: Any, _revoked: set[TP], **_: Any) -> None:
         """Forget the positions: the group starts a new generation."""
         self._rebalancing = True
         self._positions.clear()
 
-    async def on_assigned(self, _app: Any, **_: Any) -> None:
+    async def on_assigned(self, _app: Any, _assigned: set[TP], **_: Any) -> None:
         """Note that the group has settled."""
         self._rebalancing = False
         self._moved += 1

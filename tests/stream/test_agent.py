@@ -51,14 +51,15 @@ def test_kill_and_restart_lose_no_label_and_change_none(kafka: KafkaSettings, tm
 def test_workers_come_and_go_and_no_label_is_lost(kafka: KafkaSettings, tmp_path: Path):
     wide = kafka.model_copy(update={"topic_prefix": f"{kafka.topic_prefix}wide.", "partitions": 4})
     apply_topics(wide)
-    shop = Shop(wide, seconds=20, rate=150)
+    shop = Shop(wide, seconds=24, rate=150)
     with Worker(wide, "a", tmp_path):
         shop.start()
         time.sleep(4)
         with Worker(wide, "b", tmp_path):
             time.sleep(5)
             with Worker(wide, "c", tmp_path) as last:
-                time.sleep(6)
+                wait_for(lambda: (last.metric("millstream_stream_partitions_count") or 0) > 0)
+                time.sleep(3)
                 assert last.terminate()[0] == 0
             # Leaving the block kills b: the remaining worker owns all after the session time-out.
         shop.join()
@@ -101,6 +102,12 @@ def test_sigterm_ends_the_worker_in_seconds_with_open_windows_and_loses_none(kaf
     with Worker(kafka, "a", tmp_path, window_seconds=1, quiet_seconds=1):
         wait_until_settled(kafka)
     assert len(read_all(kafka, "labeled-impressions")) == 1
+
+
+def test_sigterm_before_the_worker_runs_ends_it_too(kafka: KafkaSettings, tmp_path: Path):
+    with Worker(kafka, "a", tmp_path) as worker:
+        wait_for(lambda: worker.metric("process_resident_memory_bytes") is not None)
+        assert worker.terminate()[0] == 0
 
 
 def test_above_the_memory_bound_the_oldest_windows_close_early(kafka: KafkaSettings, tmp_path: Path):

@@ -1,0 +1,98 @@
+"""Foreign topics become events on real Kafka, bad records dead letters, and a kill loses none."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from kafka import KafkaAdminClient, KafkaProducer
+
+from stream.events import Click, Impression, decode_event
+from stream.settings import KafkaSettings
+from tests.stream.traffic import read_all, wait_for
+
+pytestmark = pytest.mark.kafka
+
+MAPPING = """
+[[source]]
+topic = "{prefix}foreign-views"
+event = "impression"
+fields = {{ impression_id = "id", event_time_ms = "ts", item_id = "sku", item_text = "title" }}
+
+[[source]]
+topic = "{prefix}foreign-clicks"
+event = "click"
+time_unit = "s"
+fields = {{ click_id = "$record", impression_id = "view", event_time_ms = "ts" }}
+constants = {{ kind = "purchase" }}
+"""
+
+
+def create_foreign_topics(kafka: KafkaSettings) -> None:
+    admin = KafkaAdminClient(**kafka.client_options())
+    names = [f"{kafka.topic_prefix}foreign-{name}" for name in ("views", "clicks")]
+    admin.create_topics({name: {"num_partitions": 2, "replication_factor": 1} for name in names})
+    admin.close()
+
+
+def send_foreign(kafka: KafkaSettings, numbers: range) -> None:
+    producer = KafkaProducer(**kafka.client_options(), acks="all")
+    now = time.time()
+    for number in numbers:
+        view = {"id": number, "ts": int(now * 1000), "sku": f"s{number}", "title": "red shoe"}
+        producer.send(f"{kafka.topic_prefix}foreign-views", json.dumps(view).encode())
+        producer.send(f"{kafka.topic_prefix}foreign-clicks", json.dumps({"view": number, "ts": now}).encode())
+    producer.flush()
+    producer.close()
+
+
+def start_adapter(kafka: KafkaSettings, home: Path) -> subprocess.Popen:
+    mapping = home / "mapping.toml"
+    mapping.write_text(MAPPING.format(prefix=kafka.topic_prefix))
+    settings = {
+        "MILLSTREAM_KAFKA_BOOTSTRAP": kafka.bootstrap,
+        "MILLSTREAM_KAFKA_TOPIC_PREFIX": kafka.topic_prefix,
+        "MILLSTREAM_KAFKA_PARTITIONS": str(kafka.partitions),
+        "MILLSTREAM_HOME": str(home),
+        "MILLSTREAM_METRICS_PORT": "0",
+        "MILLSTREAM_ADAPTER_MAPPING": str(mapping),
+    }
+    with (home / "adapter.log").open("ab") as log:
+        command = [sys.executable, "-m", "stream", "adapter"]
+        return subprocess.Popen(command, env=os.environ | settings, stdout=log, stderr=log)
+
+
+def test_foreign_records_become_events_and_a_kill_loses_none(kafka: KafkaSettings, tmp_path: Path):
+    create_foreign_topics(kafka)
+    send_foreign(kafka, range(300))
+    producer = KafkaProducer(**kafka.client_options(), acks="all")
+    producer.send(f"{kafka.topic_prefix}foreign-clicks", b'{"view": 1}', key=b"k").get(timeout=30)
+    producer.close()
+    first = start_adapter(kafka, tmp_path)
+    try:
+        wait_for(lambda: len(read_all(kafka, "events")) > 0)
+    finally:
+        first.kill()
+        first.wait()
+    send_foreign(kafka, range(300, 600))
+    second = start_adapter(kafka, tmp_path)
+    try:
+        wait_for(lambda: len({(r.key, b'"click"' in r.value[:20]) for r in read_all(kafka, "events")}) == 1200)
+        second.terminate()
+        assert second.wait(timeout=60) == 0
+    finally:
+        second.kill()
+    records = read_all(kafka, "events")
+    events = [decode_event(record.value) for record in records]
+    assert all(record.key == event.impression_id.encode() for record, event in zip(records, events, strict=True))
+    assert {event.impression_id for event in events if isinstance(event, Impression)} == {str(n) for n in range(600)}
+    assert {event.impression_id for event in events if isinstance(event, Click)} == {str(n) for n in range(600)}
+    assert {event.kind for event in events if isinstance(event, Click)} == {"purchase"}
+    letters = {
+        (letter.key, letter.value, dict(letter.headers)["millstream.reason"])
+        for letter in read_all(kafka, "dead-letters")
+    }
+    assert letters == {(b"k", b'{"view": 1}', b"unmappable")}
