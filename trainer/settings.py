@@ -17,7 +17,7 @@ class TrainerSettings(MillstreamSettings, group="trainer"):
         5.0, gt=0, description="longest wait of a row for its update when the stream is too quiet to fill one"
     )
     batch_rows: int = Field(32, ge=1, description="rows of one optimizer step; small batches learn more from few rows")
-    encoder_learning_rate: float = Field(1e-3, gt=0, description="AdamW learning rate of the encoder")
+    encoder_learning_rate: float = Field(5e-4, gt=0, description="AdamW learning rate of the encoder")
     head_learning_rate: float = Field(3e-3, gt=0, description="AdamW learning rate of the head")
     weight_decay: float = Field(
         0.01, ge=0, description="decoupled weight decay of matrices; biases and norms have none"
