@@ -91,7 +91,9 @@ def decode_examples(raw: bytes | None) -> list[WeightedExample]:
             message = f"schema_version {version} is not one of 1..{SCHEMA_VERSION}; upgrade Millstream here first"
             raise EventError("unknown_version", message)
         return [_from_row(row) for row in table.to_pylist()]
-    except (pa.ArrowException, OSError, KeyError, TypeError) as error:
+    except EventError:
+        raise
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         raise EventError("malformed", f"not a batch of weighted examples: {error}") from error
 
 

@@ -1,0 +1,66 @@
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from stream.settings import JoinSettings, KafkaSettings, state_directory
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch):
+    for name in ("MILLSTREAM_CONFIG", "MILLSTREAM_JOIN_WINDOW_SECONDS", "MILLSTREAM_KAFKA_BOOTSTRAP"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_argument_beats_environment_beats_file(tmp_path, monkeypatch):
+    config = tmp_path / "millstream.toml"
+    config.write_text("[join]\nwindow_seconds = 10\nquiet_seconds = 11\nmax_pending = 12\n")
+    monkeypatch.setenv("MILLSTREAM_CONFIG", str(config))
+    monkeypatch.setenv("MILLSTREAM_JOIN_QUIET_SECONDS", "21")
+    settings = JoinSettings(max_pending=32)
+    assert (settings.window_seconds, settings.quiet_seconds, settings.max_pending) == (10, 21, 32)
+
+
+def test_a_missing_file_is_named(monkeypatch):
+    monkeypatch.setenv("MILLSTREAM_CONFIG", "/nowhere.toml")
+    with pytest.raises(ValueError, match=r"MILLSTREAM_CONFIG=/nowhere\.toml is not a file"):
+        JoinSettings()
+
+
+@pytest.mark.parametrize("text", ["window_seconds = 0", "windows = 5"])
+def test_a_wrong_value_or_name_in_the_file_is_refused(tmp_path, monkeypatch, text):
+    config = tmp_path / "millstream.toml"
+    config.write_text(f"[join]\n{text}\n")
+    monkeypatch.setenv("MILLSTREAM_CONFIG", str(config))
+    with pytest.raises(ValidationError, match=text.split()[0]):
+        JoinSettings()
+
+
+def test_settings_are_frozen():
+    with pytest.raises(ValidationError, match="frozen"):
+        JoinSettings().window_seconds = 1
+
+
+def test_the_password_is_never_shown():
+    kafka = KafkaSettings(security_protocol="SASL_SSL", sasl_username="u", sasl_password="hunter2")
+    assert "hunter2" not in repr(kafka) + str(kafka) + kafka.model_dump_json()
+
+
+def test_client_options_carry_credentials_and_files_only_where_the_protocol_has_them():
+    plain = KafkaSettings(bootstrap="a:1,b:2")
+    assert plain.client_options() == {"bootstrap_servers": ["a:1", "b:2"], "security_protocol": "PLAINTEXT"}
+    secure = KafkaSettings(
+        security_protocol="SASL_SSL", sasl_username="u", sasl_password="p", ssl_cafile=Path("ca.pem")
+    )
+    options = secure.client_options()
+    assert options["sasl_plain_password"] == "p"
+    assert options["ssl_cafile"] == "ca.pem"
+    assert "ssl_keyfile" not in options
+
+
+def test_state_lives_where_the_environment_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("MILLSTREAM_HOME", str(tmp_path))
+    assert state_directory() == tmp_path
+    monkeypatch.delenv("MILLSTREAM_HOME")
+    monkeypatch.setenv("XDG_STATE_HOME", "/state")
+    assert state_directory() == Path("/state/millstream")
