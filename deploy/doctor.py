@@ -142,7 +142,7 @@ def examine_ports(ports: dict[str, int]) -> Iterator[Finding]:
     """Yield the ports on 127.0.0.1 that are taken: right for a process that runs, wrong for one to be started."""
     taken = {name: port for name, port in ports.items() if _listens(port)}
     for name, port in taken.items():
-        setting = "MILLSTREAM_SCORER_HTTP_PORT" if name == "service" else "MILLSTREAM_METRICS_PORT"
+        setting = "MILLSTREAM_SERVICE_PORT" if name == "service" else "MILLSTREAM_METRICS_PORT"
         remedy = f"right if that process runs; else start it with {setting} set to another port"
         yield Finding("warn", "ports", f"{name} {port} is taken", remedy)
     if not taken:

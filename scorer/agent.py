@@ -239,7 +239,7 @@ def run() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     loader = ReleaseLoader(ModelSettings())
     follower = ReleaseFollower(kafka)
-    bundle, releases = loader.wait_for_champion(follower)
+    bundle, releases = loader.wait_for_champion(follower, follower.catch_up())
     models = LiveModels(bundle, follower, releases, loader=loader, settings=settings, metrics=metrics.model)
     with models:
         run_app(create_scorer_app(kafka, settings, models, metrics), "scorer")

@@ -71,13 +71,19 @@ class ReleaseLoader:
             release.version, sharing=sharing, device=self._device, cached_segments=self._cached_segments
         )
 
-    def wait_for_champion(self, follower: ReleaseFollower) -> tuple[ModelBundle, dict[Alias, ModelRelease]]:
+    def wait_for_champion(
+        self, follower: ReleaseFollower, releases: Mapping[Alias, ModelRelease]
+    ) -> tuple[ModelBundle, dict[Alias, ModelRelease]]:
         """Return the first champion that can be loaded, and the newest release of each alias; wait while there is none.
 
         When the champion cannot be loaded but its predecessor can, that one serves until the next release.
+
+        Args:
+            follower: Where further releases come from.
+            releases: What it has given so far.
         """
         log = structlog.get_logger(__name__)
-        latest = follower.catch_up()
+        latest = dict(releases)
         next_log_at = 0.0
         while True:
             bundle = self._load_first(latest)
@@ -88,7 +94,11 @@ class ReleaseLoader:
                 next_log_at = time.monotonic() + WAIT_LOG_SECONDS
                 log.info("waiting_for_champion", remedy="'millstream models init' announces the first version")
             # What could not be read may become readable, so every round tries again.
-            latest |= {release.alias: release for release in follower.poll(timeout_ms=1_000)}
+            try:
+                latest |= {release.alias: release for release in follower.poll(timeout_ms=1_000)}
+            except KafkaError as error:
+                log.warning("releases_unreadable", message=str(error))
+                time.sleep(1.0)
 
     def _load_first(self, latest: Mapping[Alias, ModelRelease]) -> ModelBundle | None:
         for alias in SERVING_ALIASES:

@@ -50,7 +50,7 @@ def evaluator() -> None:
 def serve() -> None:
     """Run the HTTP service that scores and ranks.
 
-    Example: MILLSTREAM_SCORER_HTTP_PORT=8081 millstream serve
+    Example: MILLSTREAM_SERVICE_PORT=8081 millstream serve
     """
     become("scorer", "serve")
 

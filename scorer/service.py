@@ -1,0 +1,265 @@
+"""The HTTP service: scores and ranks with the live version, and switches versions like the scorer."""
+
+import asyncio
+import signal
+import threading
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import TypeVar
+
+import msgspec
+import numpy as np
+import structlog
+import uvicorn
+from fastapi import FastAPI, Request, Response
+from msgspec import Struct
+from starlette.exceptions import HTTPException
+
+from scorer.engine import ScoredBatch
+from scorer.http_messages import (
+    ErrorBody,
+    ErrorResponse,
+    ModelResponse,
+    RankedItem,
+    RankRequest,
+    RankResponse,
+    RowScore,
+    ScoreRequest,
+    ScoreResponse,
+    rank_impressions,
+    request_schema,
+    score_impressions,
+)
+from scorer.live_models import LiveModels, ReleaseLoader
+from scorer.progressive import sigmoid
+from scorer.service_metrics import ROUTES, ServiceMetrics
+from scorer.service_settings import ServiceSettings
+from scorer.settings import ModelSettings, ScorerSettings
+from stream.events import Impression
+from stream.exposition import process_registry, serve_metrics
+from stream.logs import configure_logging
+from stream.releases import ReleaseFollower
+from stream.settings import KafkaSettings, MetricsSettings
+
+METRICS_PORT = 9106
+
+Message = TypeVar("Message", bound=Struct)
+
+ModelSource = Callable[[], LiveModels | None]
+"""Gives the live models, or None before the first champion is loaded."""
+
+
+class RefusedError(Exception):
+    """A request that is not answered with a result."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+class ScoringDesk:
+    """Takes requests one after the other to the model, in a thread of its own, and refuses what is too much.
+
+    Args:
+        models: Gives the live models.
+        settings: Limits.
+        metrics: What to count in.
+    """
+
+    def __init__(self, models: ModelSource, settings: ServiceSettings, metrics: ServiceMetrics) -> None:
+        self._models = models
+        self._settings = settings
+        self._metrics = metrics
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="scoring")
+        self._num_in_flight = 0
+
+    def ready(self) -> LiveModels:
+        """Return the live models.
+
+        Raises:
+            RefusedError: there are none yet.
+        """
+        models = self._models()
+        if models is None:
+            raise RefusedError(503, "no_model", "no version is loaded yet; see /readyz")
+        return models
+
+    def check_rows(self, num_rows: int) -> None:
+        """Refuse a request of too many rows."""
+        if num_rows > self._settings.max_rows:
+            message = f"the request has {num_rows} rows, more than {self._settings.max_rows}; split it"
+            raise RefusedError(413, "too_many_rows", message)
+
+    async def score(self, impressions: Sequence[Impression]) -> ScoredBatch:
+        """Return the scores, all by one version.
+
+        Raises:
+            RefusedError: there is no model yet, the service is busy, or the model gave a score that is not finite.
+        """
+        engine = self.ready().engine
+        if self._num_in_flight >= self._settings.max_concurrent:
+            raise RefusedError(503, "busy", f"{self._num_in_flight} requests are being scored; try again later")
+        self._count(1)
+        try:
+            scored = await asyncio.get_running_loop().run_in_executor(self._executor, engine.score, impressions)
+        finally:
+            self._count(-1)
+        if not np.isfinite(scored.z).all():
+            raise RefusedError(500, "not_finite", f"version {scored.version} gave a score that is not finite")
+        self._metrics.rows.inc(len(impressions))
+        return scored
+
+    def _count(self, change: int) -> None:
+        self._num_in_flight += change
+        self._metrics.in_flight.set(self._num_in_flight)
+
+
+def create_service(models: ModelSource, settings: ServiceSettings, metrics: ServiceMetrics) -> FastAPI:
+    """Return the application; every error is JSON of the form of `ErrorResponse`.
+
+    Args:
+        models: Gives the live models.
+        settings: Limits and the reference position.
+        metrics: What to count in.
+    """
+    # The documentation pages would load scripts from elsewhere; /openapi.json is enough for tools.
+    app = FastAPI(title="Millstream", docs_url=None, redoc_url=None)
+    desk = ScoringDesk(models, settings, metrics)
+
+    @app.post("/score", openapi_extra=request_schema(ScoreRequest))
+    async def score(request: Request) -> Response:
+        """Score rows; the response keeps their order."""
+        body = await _decode(request, ScoreRequest, settings)
+        desk.check_rows(len(body.impressions))
+        scored = await desk.score(score_impressions(body))
+        scores = [
+            RowScore(row.impression_id, p) for row, p in zip(body.impressions, sigmoid(scored.z).tolist(), strict=True)
+        ]
+        return _json(ScoreResponse(scored.version, scores))
+
+    @app.post("/rank", openapi_extra=request_schema(RankRequest))
+    async def rank(request: Request) -> Response:
+        """Rank items for one query and user, best first."""
+        body = await _decode(request, RankRequest, settings)
+        desk.check_rows(len(body.items))
+        scored = await desk.score(rank_impressions(body, settings.reference_position))
+        p = sigmoid(scored.z)
+        best = np.argsort(-scored.z, kind="stable")[: body.top]
+        items = [RankedItem(body.items[index].item_id, float(p[index])) for index in best.tolist()]
+        return _json(RankResponse(scored.version, settings.reference_position, items))
+
+    @app.get("/healthz")
+    async def healthz() -> Response:
+        """Say that the process answers."""
+        return _json({"status": "ok"})
+
+    @app.get("/readyz")
+    async def readyz() -> Response:
+        """Say whether a version is loaded."""
+        return _json({"status": "ready", "version": desk.ready().version})
+
+    @app.get("/model")
+    async def model() -> Response:
+        """Describe the version that serves."""
+        slot = desk.ready().slot
+        bundle, previous = slot.engine.bundle, slot.previous
+        return _json(
+            ModelResponse(
+                bundle.version, previous.version if previous else None, bundle.precision, bundle.featurizer.spec
+            )
+        )
+
+    _add_errors(app)
+    _add_counting(app, metrics)
+    return app
+
+
+def run() -> None:
+    """Run the service until it is told to stop; it answers 503 until the first champion is loaded.
+
+    Raises:
+        ValueError: a setting is wrong.
+        ReleasesUnavailableError: the topics do not exist.
+    """
+    configure_logging("service")
+    settings = ServiceSettings()
+    registry = process_registry()
+    metrics = ServiceMetrics(registry)
+    serve_metrics(MetricsSettings(), METRICS_PORT, registry)
+    loader = ReleaseLoader(ModelSettings())
+    # The frozen version is for the evaluator's comparison; nobody is served by it.
+    scorer = ScorerSettings(frozen_share=0.0)
+    follower = ReleaseFollower(KafkaSettings())
+    latest = follower.catch_up()
+    loaded: list[LiveModels] = []
+    with ExitStack() as stack:
+
+        def load() -> None:
+            bundle, releases = loader.wait_for_champion(follower, latest)
+            models = LiveModels(bundle, follower, releases, loader=loader, settings=scorer, metrics=metrics.model)
+            loaded.append(stack.enter_context(models))
+
+        threading.Thread(target=load, name="first-champion", daemon=True).start()
+        app = create_service(lambda: loaded[0] if loaded else None, settings, metrics)
+        # uvicorn drains on these and then raises them again for whoever listened before: that must not end us.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+        uvicorn.run(
+            app,
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=settings.drain_seconds,
+        )
+
+
+async def _decode(request: Request, message: type[Message], settings: ServiceSettings) -> Message:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > settings.max_body_bytes:
+            text = f"the request has more than {settings.max_body_bytes} bytes; split it"
+            raise RefusedError(413, "too_many_bytes", text)
+    try:
+        return msgspec.json.decode(bytes(body), type=message)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RefusedError(400, "malformed", f"the body is not what this route reads: {error}") from error
+
+
+def _json(content: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(msgspec.json.encode(content), status, headers, media_type="application/json")
+
+
+def _error(status: int, code: str, message: str) -> Response:
+    headers = {"Retry-After": "1"} if status == 503 else None
+    return _json(ErrorResponse(ErrorBody(code, message)), status, headers)
+
+
+def _add_errors(app: FastAPI) -> None:
+    @app.exception_handler(RefusedError)
+    async def refused(_request: Request, error: RefusedError) -> Response:
+        return _error(error.status, error.code, str(error))
+
+    @app.exception_handler(HTTPException)
+    async def http_error(_request: Request, error: HTTPException) -> Response:
+        codes = {404: "not_found", 405: "method_not_allowed"}
+        return _error(error.status_code, codes.get(error.status_code, "http_error"), str(error.detail))
+
+
+def _add_counting(app: FastAPI, metrics: ServiceMetrics) -> None:
+    @app.middleware("http")
+    async def count(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        route = request.url.path if request.url.path in ROUTES else "other"
+        started = time.perf_counter()
+        try:
+            response = await call_next(request)
+        except Exception as error:  # noqa: BLE001 (the caller learns nothing of our insides; the log does)
+            structlog.get_logger(__name__).error("request_failed", route=route, message=str(error), exc_info=error)
+            response = _error(500, "internal", "the service failed; its log says why")
+        metrics.request_seconds.labels(route).observe(time.perf_counter() - started)
+        metrics.requests.labels(route, str(response.status_code)).inc()
+        return response
