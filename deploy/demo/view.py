@@ -35,7 +35,8 @@ class Reading:
     @classmethod
     def from_scrape(cls, scrape: Scrape, elapsed_seconds: float, earlier: "Reading | None") -> "Reading":
         """Return the reading of a scrape; `earlier` gives the rate its base."""
-        impressions = scrape.total("millstream_shop_impressions_total")
+        # The shop takes its counts with it when it ends.
+        impressions = max(scrape.total("millstream_shop_impressions_total"), earlier.impressions if earlier else 0.0)
         rate = 0.0
         if earlier is not None and elapsed_seconds > earlier.elapsed_seconds:
             rate = (impressions - earlier.impressions) / (elapsed_seconds - earlier.elapsed_seconds)
