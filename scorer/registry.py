@@ -10,6 +10,7 @@
 """
 
 import copy
+import math
 import os
 import re
 import shutil
@@ -103,7 +104,7 @@ class ModelRegistry:
         there, so that a restarted trainer may repeat its last step.
 
         Raises:
-            RegistryError: the version exists with other content.
+            RegistryError: the version exists with other content, or its scores are not finite.
         """
         line, number = parse_version(bundle.version)
         with tempfile.TemporaryDirectory(prefix=".publishing-", dir=self.root) as name:
@@ -121,7 +122,7 @@ class ModelRegistry:
                 files=files,
                 features=bundle.featurizer.spec,
                 precision=bundle.precision,
-                golden_z=golden_z(bundle),
+                golden_z=_finite_golden_z(bundle),
                 libraries={library: library_version(library) for library in LIBRARIES},
                 plan=dict(plan or {}),
                 covered_offsets=dict(covered_offsets or {}),
@@ -286,6 +287,15 @@ class ModelRegistry:
             )
             raise RegistryError(message)
         return self.digest(version)
+
+
+def _finite_golden_z(bundle: ModelBundle) -> tuple[float, ...]:
+    answers = golden_z(bundle)
+    for answer in answers:
+        if not math.isfinite(answer):
+            message = f"version {bundle.version} answers the golden query with {answer}; go back to an earlier version"
+            raise RegistryError(message)
+    return answers
 
 
 def _shared_files(manifest: Manifest, sharing: ModelBundle | None) -> set[str]:

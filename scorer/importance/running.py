@@ -6,7 +6,7 @@ normaliser here remembers `HORIZON` rows.
 
 from scorer.importance.strategy import Doubles
 
-HORIZON = 4096.0
+HORIZON = 2048.0
 """Rows an exponential mean remembers, once it has seen them."""
 
 

@@ -1,3 +1,5 @@
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,7 +24,7 @@ def test_padded_tokens_stay_within_the_bound_unless_a_row_is_longer(lengths, bou
 @given(LENGTHS, BOUND)
 def test_no_two_neighbours_would_fit_in_one(lengths, bound):
     batches = list(plan_micro_batches(lengths, bound))
-    for first, second in zip(batches, batches[1:], strict=False):
+    for first, second in itertools.pairwise(batches):
         assert (len(first) + 1) * lengths[second[0]] > bound
 
 

@@ -48,8 +48,8 @@ def test_scoring_changes_nothing(bundle):
 
 def test_scorer_and_trainer_see_the_same_logits(bundle):
     rows = bundle.featurizer.encode(IMPRESSIONS)
-    trained_z_B = bundle.model(collate(rows, bundle.statistics)).z_B.detach().double().numpy()
-    np.testing.assert_allclose(Engine(bundle, ScorerSettings()).score(IMPRESSIONS).z, trained_z_B, atol=1e-5)
+    z_of_trainer = bundle.model(collate(rows, bundle.statistics)).z_B.detach().double().numpy()
+    np.testing.assert_allclose(Engine(bundle, ScorerSettings()).score(IMPRESSIONS).z, z_of_trainer, atol=1e-5)
 
 
 def test_the_hidden_norm_is_that_of_the_head_input(bundle):

@@ -9,8 +9,8 @@ from tokenizers import Tokenizer
 from scorer.features import (
     TOKENIZER_FILE,
     EncodedRow,
-    Featurizer,
     FeatureSpec,
+    Featurizer,
     NumericStatistics,
     collate,
     feature_spec,

@@ -28,10 +28,10 @@ def reference_hidden(model, batch):
 
 def test_the_encoder_without_padding_equals_that_of_transformers(rows):
     model, batch = TinyModel(), batch_of(rows)
-    token_BTD = reference_hidden(model, batch)
-    mask_BT1 = batch.mask_BT.unsqueeze(2)
-    expected_BD = (token_BTD * mask_BT1).sum(1) / mask_BT1.sum(1)
-    torch.testing.assert_close(model(batch).h_BD, expected_BD, atol=1e-5, rtol=1e-5)
+    hidden = reference_hidden(model, batch)
+    real = batch.mask_BT.unsqueeze(2)
+    expected = (hidden * real).sum(1) / real.sum(1)
+    torch.testing.assert_close(model(batch).h_BD, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_cls_pooling_takes_the_first_token(rows):

@@ -4,7 +4,7 @@ from scorer.settings import ModelSettings, ScorerSettings
 
 
 def test_rows_too_short_for_query_and_item_are_refused():
-    with pytest.raises(ValueError, match="max_tokens=40 cannot hold.*at least 51"):
+    with pytest.raises(ValueError, match=r"max_tokens=40 cannot hold.*at least 51"):
         ModelSettings(max_tokens=40)
 
 
