@@ -1,6 +1,7 @@
 """A trainer on a tiny model and a log in memory: everything real but Kafka."""
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -44,7 +45,10 @@ def example(index: int, *, label: int | None = None, **changes: object) -> Weigh
     return WeightedExample(**(values | changes))
 
 
-def recorded_log(num_rows: int, *, rows_per_record: int = 8, num_partitions: int = 2, seed: int = 0) -> list[Record]:
+@cache
+def recorded_log(
+    num_rows: int, *, rows_per_record: int = 8, num_partitions: int = 2, seed: int = 0
+) -> tuple[Record, ...]:
     """Return a log whose records have random sizes, partitions and repeats, in offset order inside each partition."""
     random = np.random.default_rng(seed)
     records: list[Record] = []
@@ -59,7 +63,7 @@ def recorded_log(num_rows: int, *, rows_per_record: int = 8, num_partitions: int
         time_ms = START_MS + index * 10 + int(random.integers(100))
         records.append(Record(partition, next_offset[partition], time_ms, tuple(rows)))
         next_offset[partition] += 1
-    return records
+    return tuple(records)
 
 
 class MemoryLog:
