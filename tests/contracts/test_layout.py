@@ -1,0 +1,89 @@
+"""The layout that a reader is promised: one folder is one role, and a name says what is inside."""
+
+import ast
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("stream", "scorer", "trainer", "deploy")
+ROOT_ENTRIES = {
+    *PACKAGES,
+    "tests",
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+    "CHANGELOG.md",
+    "Makefile",
+    "requirements.lock",
+    ".pre-commit-config.yaml",
+    ".ci",
+    ".gitignore",
+}
+NAMELESS = {"utils", "util", "common", "helpers", "helper", "base", "manager", "misc"}
+MAX_MODULE_LINES = 350
+
+MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def imported(path: Path) -> set[str]:
+    """Return the top-level names of what a module imports."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+    return {name.partition(".")[0] for name in names}
+
+
+def test_the_root_holds_only_what_has_a_place_there():
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout: nothing says which files belong to the project")
+    listing = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert {name.partition("/")[0] for name in listing.splitlines()} <= ROOT_ENTRIES
+
+
+def test_no_module_or_folder_has_a_name_that_says_nothing():
+    parts = {part for path in MODULES for part in Path(relative(path)).with_suffix("").parts}
+    assert {part for part in parts if NAMELESS & set(part.split("_"))} == set()
+
+
+def test_an_init_is_one_docstring():
+    for path in MODULES:
+        if path.name == "__init__.py":
+            body = ast.parse(path.read_text()).body
+            assert len(body) == 1, relative(path)
+            assert ast.get_docstring(ast.Module(body, []), clean=False), relative(path)
+
+
+def test_every_package_has_an_init():
+    without = {relative(path.parent) for path in MODULES if not (path.parent / "__init__.py").exists()}
+    assert without == set()
+
+
+def test_only_the_edges_import_faust():
+    importers = {relative(path) for path in MODULES if "faust" in imported(path)}
+    edges = {relative(path) for path in MODULES if path.name in {"agent.py", "__main__.py"}} | {"stream/app.py"}
+    assert importers <= edges
+
+
+def test_imports_stand_at_the_top_of_a_module():
+    nested = {
+        relative(path)
+        for path in MODULES
+        for function in ast.walk(ast.parse(path.read_text()))
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        if any(isinstance(node, ast.Import | ast.ImportFrom) for node in ast.walk(function))
+    }
+    assert nested == set()
+
+
+def test_no_module_is_longer_than_one_can_read_in_a_sitting():
+    assert {relative(path) for path in MODULES if len(path.read_text().splitlines()) > MAX_MODULE_LINES} == set()
+
+
+def test_every_module_has_a_docstring():
+    assert {relative(path) for path in MODULES if not ast.get_docstring(ast.parse(path.read_text()))} == set()
