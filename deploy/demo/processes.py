@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.demo.options import DemoOptions
+from deploy.demo.options import WARM_ROWS, DemoOptions
 from deploy.local_kafka import free_port
 
 WINDOW_SECONDS = 3.0
@@ -65,6 +65,8 @@ def demo_environment(options: DemoOptions, workspace: Workspace, bootstrap: str,
         "MILLSTREAM_KAFKA_TOPIC_PREFIX": prefix,
         "MILLSTREAM_JOIN_WINDOW_SECONDS": str(WINDOW_SECONDS),
         "MILLSTREAM_JOIN_QUIET_SECONDS": str(QUIET_SECONDS),
+        # One producer sends in order, and the shop's prompt clicks end half a second before the window does.
+        "MILLSTREAM_JOIN_LATENESS_SECONDS": "0",
         "MILLSTREAM_SCORER_STRATEGY": options.strategy,
         "MILLSTREAM_SCORER_BUDGET": str(options.budget),
         "MILLSTREAM_SHOP_RATE": str(options.rate),
@@ -79,6 +81,17 @@ def demo_environment(options: DemoOptions, workspace: Workspace, bootstrap: str,
     if options.turn_seconds is not None:
         environment["MILLSTREAM_SHOP_TURN_SECONDS"] = str(options.turn_seconds)
     return environment
+
+
+def shop_arguments(options: DemoOptions, workspace: Workspace) -> list[str]:
+    """Return the arguments of `python -m` that play the simulated shop, or the log after its warm-start rows."""
+    if options.log:
+        # So fast that the rate alone decides when a row is played.
+        arguments = ["deploy", "replay", str(options.log), "--skip", str(WARM_ROWS), "--speed", "1e9"]
+    else:
+        arguments = ["deploy", "simulate", "--history-rows", str(WARM_ROWS)]
+    played = ["--limit", str(options.num_impressions), "--rate", f"{options.rate:g}"]
+    return [*arguments, *played, "--ledger", str(workspace.ledger)]
 
 
 def metrics_ports(processes: Iterable[str]) -> dict[str, int]:

@@ -23,10 +23,11 @@ from deploy.demo.processes import (
     demo_environment,
     metrics_ports,
     port_environment,
+    shop_arguments,
 )
 from deploy.demo.report import RunFacts, summarise, write_report
 from deploy.demo.scrape import Scrape, scrape
-from deploy.demo.supervisor import MIB, Child, ProcessFailedError, Supervisor
+from deploy.demo.supervisor import MIB, ProcessFailedError, Supervisor
 from deploy.demo.view import LiveView, Reading
 from stream.settings import KafkaSettings, state_directory
 from stream.simulator.settings import ShopSettings
@@ -79,6 +80,9 @@ class Demo:
         self._say("Kafka is up; version 1 learns from the past")
         self._warm_start(supervisor)
         self._start_services(supervisor)
+        if self._stop.is_set():
+            self._say("stopped before the stream began")
+            return True
         self._say(
             f"{self._options.num_impressions:,} impressions at {self._options.rate:g}/s; logs: {self._workspace.logs}"
         )
@@ -116,34 +120,24 @@ class Demo:
 
     def _stream(self, supervisor: Supervisor) -> Scrape:
         """Play the shop or the log, and show what happens until it ends or a signal comes."""
-        shop = self._start_shop(supervisor)
+        arguments = shop_arguments(self._options, self._workspace)
+        shop = supervisor.start("shop", arguments, port_environment(self._ports, "shop"))
         started, reading, last = time.monotonic(), None, Scrape()
         with LiveView(self._console, "Millstream demo") as view:
             while shop.process.poll() is None:
-                if self._stop.is_set():
-                    supervisor.stop("shop")
-                    break
                 supervisor.check()
                 supervisor.sample_memory()
                 last = scrape(self._ports)
                 reading = Reading.from_scrape(last, time.monotonic() - started, reading)
                 view.show(reading)
                 self._observe(reading.elapsed_seconds)
-                self._stop.wait(1.0)
+                if self._stop.is_set() and "shop" not in last.missing:
+                    supervisor.stop("shop")
+                elif self._stop.wait(1.0):
+                    # It drains on SIGTERM only once it shows metrics; before, it would die of it.
+                    time.sleep(0.2)
         supervisor.check()
         return last
-
-    def _start_shop(self, supervisor: Supervisor) -> Child:
-        options = self._options
-        played = ["--limit", str(options.num_impressions), "--rate", f"{options.rate:g}"]
-        played += ["--ledger", str(self._workspace.ledger)]
-        if options.log:
-            # So fast that the rate alone decides when a row is played.
-            speed = ["--speed", "1e9"]
-            arguments = ["deploy", "replay", str(options.log), "--skip", str(WARM_ROWS), *speed, *played]
-        else:
-            arguments = ["deploy", "simulate", "--history-rows", str(WARM_ROWS), *played]
-        return supervisor.start("shop", arguments, port_environment(self._ports, "shop"))
 
     def _report(self, kafka: KafkaSettings, audit: AuditReport, last: Scrape, supervisor: Supervisor) -> None:
         outcome = read_outcome(kafka, self._workspace.ledger)

@@ -14,7 +14,6 @@ from typing import Self
 import psutil
 
 STOP_SECONDS = 20.0
-"""A process drains within this time after SIGTERM; one that does not is killed and counted as failed."""
 
 MIB = 1024 * 1024
 
@@ -38,11 +37,13 @@ class Supervisor:
     Args:
         log_directory: Receives `<name>.log` of every process.
         environment: Added to this process's own environment.
+        stop_seconds: Time a process has to drain after SIGTERM; one that needs more is killed and counted as failed.
     """
 
-    def __init__(self, log_directory: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, log_directory: Path, environment: Mapping[str, str], stop_seconds: float = STOP_SECONDS) -> None:
         self._log_directory = log_directory
         self._environment = {**os.environ, **environment}
+        self._stop_seconds = stop_seconds
         self._children: list[Child] = []
         self._reported: set[str] = set()
         self.failed: set[str] = set()
@@ -111,15 +112,15 @@ class Supervisor:
     def stop(self, *names: str) -> None:
         """SIGTERM the named processes (all, when none is named) in order of their start, and wait for their end.
 
-        One that does not exit with 0 within `STOP_SECONDS` is recorded in `failed`.
+        One that does not exit with 0 in time is recorded in `failed`.
         """
         for child in self._children:
-            if (names and child.name not in names) or child.process.returncode is not None:
+            if names and child.name not in names:
                 continue
             if child.process.poll() is None:
                 child.process.send_signal(signal.SIGTERM)
                 try:
-                    child.process.wait(STOP_SECONDS)
+                    child.process.wait(self._stop_seconds)
                 except subprocess.TimeoutExpired:
                     os.killpg(child.process.pid, signal.SIGKILL)
                     child.process.wait()

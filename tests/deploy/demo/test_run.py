@@ -1,0 +1,76 @@
+import io
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from deploy.demo.options import DemoOptions
+from deploy.demo.processes import SERVICES, Workspace, demo_environment
+from deploy.demo.run import Demo
+from deploy.demo.supervisor import ProcessFailedError, Supervisor
+from deploy.local_kafka import free_port
+from stream.producer_ledger import read_producer_ledger
+from stream.settings import KafkaSettings
+
+
+@pytest.fixture
+def console() -> Console:
+    return Console(file=io.StringIO(), width=200)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MILLSTREAM_HOME", str(tmp_path))
+    return tmp_path
+
+
+def options(report: Path, *, trainer: bool = True) -> DemoOptions:
+    return DemoOptions(minutes=4, strategy="full", budget=1.0, trainer=trainer, log=None, rate=20, report=report)
+
+
+def test_with_the_trainer_off_every_other_process_runs(console: Console, tmp_path: Path):
+    assert Demo(options(tmp_path), console)._services == list(SERVICES)
+    assert Demo(options(tmp_path, trainer=False), console)._services == ["stream", "scorer", "evaluator"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_asks_for_the_end_of_the_stream_and_interrupts_nothing(
+    number: signal.Signals, console: Console, tmp_path: Path
+):
+    demo = Demo(options(tmp_path), console)
+    with demo._stopped_by_signals():
+        os.kill(os.getpid(), number)
+    assert demo._stop.is_set()
+
+
+def test_the_signals_are_given_back_at_the_end(console: Console, tmp_path: Path):
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with Demo(options(tmp_path), console)._stopped_by_signals():
+        assert signal.getsignal(signal.SIGINT) != before[0]
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+@pytest.mark.slow
+def test_a_process_that_cannot_start_ends_the_demo_with_its_own_words(console: Console, tmp_path: Path):
+    demo = Demo(options(tmp_path, trainer=False), console)
+    environment = demo_environment(options(tmp_path), Workspace(tmp_path), f"127.0.0.1:{free_port()}", "demo.")
+    with (
+        Supervisor(tmp_path / "logs", environment) as supervisor,
+        pytest.raises(ProcessFailedError, match=r"ended with status 1(?s:.*)127\.0\.0\.1"),
+    ):
+        demo._start_services(supervisor)
+
+
+@pytest.mark.kafka
+def test_a_stop_that_comes_while_the_shop_starts_drains_it(console: Console, tmp_path: Path, kafka: KafkaSettings):
+    demo = Demo(options(tmp_path), console)
+    workspace = Workspace(tmp_path / "demo")
+    environment = demo_environment(options(tmp_path), workspace, kafka.bootstrap, kafka.topic_prefix)
+    demo._stop.set()
+    with Supervisor(tmp_path / "logs", environment) as supervisor:
+        demo._stream(supervisor)
+
+    assert supervisor.failed == set()
+    assert read_producer_ledger(workspace.ledger).num_rows < options(tmp_path).num_impressions
