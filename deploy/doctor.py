@@ -22,6 +22,7 @@ DEFAULT_PORTS = {
     "trainer": 9104,
     "shop": 9105,
     "service metrics": 9106,
+    "adapter": 9107,
     "service": 8080,
 }
 """Loopback port of each process where its settings name none."""

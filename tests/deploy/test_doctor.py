@@ -1,0 +1,125 @@
+import socket
+from pathlib import Path
+
+import pytest
+
+from deploy.doctor import (
+    DEFAULT_PORTS,
+    Finding,
+    examine,
+    examine_cluster,
+    examine_disk,
+    examine_local_kafka,
+    examine_model,
+    examine_ports,
+)
+from deploy.local_kafka import free_port
+from scorer.registry import ModelRegistry
+from stream.settings import JoinSettings, KafkaSettings
+from tests.doubles import tiny_bundle
+
+GIB = 2**30
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> ModelRegistry:
+    registry = ModelRegistry(tmp_path / "registry")
+    bundle = tiny_bundle(tmp_path / "tokenizer")
+    registry.publish(bundle, created_ms=1_700_000_000_000)
+    registry.set_alias("champion", bundle.version)
+    return registry
+
+
+def states(findings: list[Finding]) -> dict[str, str]:
+    return {finding.subject: finding.state for finding in findings}
+
+
+def test_a_full_disk_is_a_warning_that_names_the_setting(tmp_path: Path):
+    [finding] = examine_disk(tmp_path / "not" / "there", lambda _: (10 * GIB, 9 * GIB, GIB))
+
+    assert finding.state == "warn"
+    assert "1.0 GiB free" in finding.what
+    assert "MILLSTREAM_HOME" in finding.remedy
+
+
+def test_room_enough_is_ok(tmp_path: Path):
+    [finding] = examine_disk(tmp_path, lambda _: (10 * GIB, 0, 10 * GIB))
+
+    assert (finding.state, finding.remedy) == ("ok", "")
+
+
+def test_a_named_cluster_needs_no_java():
+    [finding] = examine_local_kafka(named=True)
+
+    assert finding.state == "ok"
+
+
+def test_a_cluster_that_does_not_answer_fails_with_the_remedy():
+    [finding] = examine_cluster(KafkaSettings(bootstrap=f"127.0.0.1:{free_port()}"), JoinSettings())
+
+    assert (finding.state, finding.subject) == ("fail", "cluster")
+    assert "millstream kafka up" in finding.remedy
+
+
+@pytest.mark.kafka
+def test_a_cluster_with_its_topics_is_ok(kafka: KafkaSettings):
+    assert states(list(examine_cluster(kafka, JoinSettings()))) == {"cluster": "ok", "topics": "ok"}
+
+
+@pytest.mark.kafka
+def test_a_retention_too_short_for_the_window_fails(kafka: KafkaSettings):
+    _, finding = examine_cluster(kafka, JoinSettings(window_seconds=300_000))
+
+    assert finding.state == "fail"
+    assert "shorter than the attribution window" in finding.what
+    assert "MILLSTREAM_KAFKA_RETENTION_HOURS" in finding.remedy
+
+
+def test_a_champion_as_published_is_ok(registry: ModelRegistry):
+    [finding] = examine_model(registry.root)
+
+    assert finding.state == "ok"
+
+
+def test_a_champion_with_a_changed_file_fails(registry: ModelRegistry):
+    [version] = registry.versions()
+    (registry.path(version) / "config.json").write_text("{}")
+
+    [finding] = examine_model(registry.root)
+
+    assert finding.state == "fail"
+    assert "config.json" in finding.what
+    assert "rollback" in finding.remedy
+
+
+@pytest.mark.parametrize("present", [True, False])
+def test_no_champion_fails_and_says_how_to_begin(tmp_path: Path, present: bool):
+    if present:
+        ModelRegistry(tmp_path / "registry")
+
+    [finding] = examine_model(tmp_path / "registry")
+
+    assert finding.state == "fail"
+    assert "millstream models init" in finding.remedy
+
+
+def test_a_taken_port_is_named_with_the_setting_that_moves_it():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        [finding] = examine_ports({"service": port, "stream": free_port()})
+
+    assert finding.state == "warn"
+    assert f"service {port} is taken" in finding.what
+    assert "MILLSTREAM_SERVICE_PORT" in finding.remedy
+
+
+def test_the_whole_examination_goes_from_the_ground_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MILLSTREAM_HOME", str(tmp_path))
+    monkeypatch.setenv("MILLSTREAM_KAFKA_BOOTSTRAP", f"127.0.0.1:{free_port()}")
+
+    subjects = [finding.subject for finding in examine()]
+
+    assert list(dict.fromkeys(subjects)) == ["disk", "java", "cluster", "model", "ports"]
+    assert len(set(DEFAULT_PORTS.values())) == len(DEFAULT_PORTS)

@@ -1,0 +1,78 @@
+from pathlib import Path
+
+import pytest
+
+from deploy.model_operations import init_line, prune_versions, verify_versions, warm_start_line
+from scorer.registry import ModelRegistry
+from stream.events import Click, Impression
+from stream.recorded_log import write_events
+from stream.releases import ReleaseFollower
+from stream.settings import KafkaSettings
+from tests.doubles import tiny_bundle
+
+START_MS = 1_700_000_000_000
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MILLSTREAM_HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def cluster(kafka: KafkaSettings, monkeypatch: pytest.MonkeyPatch) -> KafkaSettings:
+    monkeypatch.setenv("MILLSTREAM_KAFKA_BOOTSTRAP", kafka.bootstrap)
+    monkeypatch.setenv("MILLSTREAM_KAFKA_TOPIC_PREFIX", kafka.topic_prefix)
+    monkeypatch.setenv("MILLSTREAM_KAFKA_PARTITIONS", str(kafka.partitions))
+    monkeypatch.setenv("MILLSTREAM_MODEL_PRECISION", "fp32")
+    return kafka
+
+
+@pytest.mark.kafka
+def test_a_new_line_learns_a_log_and_serves(cluster: KafkaSettings, home: Path):
+    events: list[Impression | Click] = []
+    for number in range(40):
+        at_ms = START_MS + 1000 * number
+        shown = Impression(impression_id=f"i{number}", event_time_ms=at_ms, item_id="a", item_text="red shoe")
+        events.append(shown)
+        if number % 4 == 0:
+            events.append(Click(click_id=f"c{number}", impression_id=f"i{number}", event_time_ms=at_ms + 1))
+    write_events(home / "log.parquet", events)
+
+    started = init_line()
+    learned = warm_start_line(home / "log.parquet", limit=None, click_delay_seconds=1.0)
+
+    registry = ModelRegistry(home / "registry")
+    first, second = registry.versions()
+    assert first in started
+    assert f"version {second} has learned 40 rows with 10 clicks" in learned
+    assert verify_versions(None) == []
+    with ReleaseFollower(cluster) as follower:
+        releases = follower.catch_up()
+    assert {alias: release.version for alias, release in releases.items()} == {"champion": second, "frozen": second}
+
+
+def test_a_click_delay_outside_the_window_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MILLSTREAM_JOIN_WINDOW_SECONDS", "3")
+
+    with pytest.raises(ValueError, match=r"--click-delay 5 .* window of 3 s"):
+        warm_start_line(home / "log.jsonl", limit=None, click_delay_seconds=5.0)
+
+
+def test_verification_names_the_version_that_is_wrong(home: Path):
+    registry = ModelRegistry(home / "registry")
+    registry.publish(tiny_bundle(home / "tokenizer"), created_ms=START_MS)
+    [version] = registry.versions()
+    (registry.path(version) / "trained.safetensors").unlink()
+
+    assert verify_versions(None) == [f"{version}: trained.safetensors: missing"]
+
+
+def test_pruning_removes_the_oldest_without_an_alias(home: Path):
+    registry = ModelRegistry(home / "registry")
+    for number in range(3):
+        registry.publish(tiny_bundle(home / "tokenizer", number=number), created_ms=START_MS + number)
+    oldest, middle, _ = registry.versions()
+    registry.set_alias("champion", oldest)
+
+    assert prune_versions(1) == [middle]

@@ -1,0 +1,34 @@
+import pytest
+from pydantic import ValidationError
+
+from stream.error_line import error_line
+from stream.settings import JoinSettings, KafkaSettings
+
+
+def test_a_wrong_setting_is_named_as_in_the_environment_with_its_value():
+    with pytest.raises(ValidationError) as raised:
+        JoinSettings(window_seconds=-1)
+
+    assert error_line(raised.value) == "MILLSTREAM_JOIN_WINDOW_SECONDS=-1: input should be greater than 0"
+
+
+def test_two_wrong_settings_are_one_line():
+    with pytest.raises(ValidationError) as raised:
+        KafkaSettings(partitions=0, security_protocol="none")
+
+    line = error_line(raised.value)
+    assert "MILLSTREAM_KAFKA_PARTITIONS=0" in line
+    assert "MILLSTREAM_KAFKA_SECURITY_PROTOCOL='none'" in line
+    assert "\n" not in line
+
+
+def test_a_secret_is_not_shown():
+    with pytest.raises(ValidationError) as raised:
+        KafkaSettings(sasl_password=["hunter2"])
+
+    assert "hunter2" not in error_line(raised.value)
+
+
+def test_another_error_becomes_one_line():
+    assert error_line(ValueError("first\n  second")) == "first second"
+    assert error_line(RuntimeError()) == "RuntimeError"
