@@ -1,0 +1,245 @@
+"""README is held to the code. `python tests/contracts/test_readme.py` rewrites its tables of settings and metrics."""
+
+import re
+import tomllib
+from collections.abc import Iterable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click import Command, Group
+from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
+from typer.main import get_command
+
+from deploy.cli import app
+from scorer.evaluation import Evaluation
+from scorer.evaluator_metrics import QUANTILES, EvaluatorMetrics
+from scorer.metrics import ScorerMetrics
+from scorer.score_window import ROLES, Quality, WindowQuality
+from scorer.service_metrics import ServiceMetrics
+from stream.metrics import AdapterMetrics, JoinMetrics
+from stream.settings import MillstreamSettings
+from stream.shop_metrics import ShopMetrics
+from trainer.metrics import TrainerMetrics
+
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+PACKAGES = ("stream", "scorer", "trainer", "deploy")
+
+METRICS = {
+    "stream": JoinMetrics,
+    "adapter": AdapterMetrics,
+    "scorer": ScorerMetrics,
+    "service": ServiceMetrics,
+    "evaluator": EvaluatorMetrics,
+    "trainer": TrainerMetrics,
+    "shop": ShopMetrics,
+}
+"""Metrics of each process."""
+
+SHARED_METRICS = {"ModelMetrics"}
+"""Part of the metrics of several processes."""
+
+
+def sources() -> Iterator[tuple[str, str]]:
+    """Yield name and text of every module."""
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            yield ".".join(path.relative_to(ROOT).with_suffix("").parts), path.read_text()
+
+
+def settings_groups() -> list[type[MillstreamSettings]]:
+    """Return every group of settings there is, in the order of packages and modules."""
+    return [
+        getattr(import_module(module), name)
+        for module, text in sources()
+        for name in re.findall(r'^class (\w+)\(MillstreamSettings, group="\w+"\):', text, re.MULTILINE)
+    ]
+
+
+def settings_table() -> str:
+    rows = [
+        (
+            f"`{group.model_config['env_prefix']}{name.upper()}`",
+            shown(field.get_default(call_default_factory=True)),
+            field.description or "",
+        )
+        for group in settings_groups()
+        for name, field in group.model_fields.items()
+    ]
+    return table(("variable", "default", "what it sets"), rows)
+
+
+def shown(default: Any) -> str:
+    """Return a default as one would write it in the environment; nothing stands for unset and for empty."""
+    if isinstance(default, SecretStr) or default is None or default in ("", ()):
+        return ""
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
+    return f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
+
+
+def metrics_table() -> str:
+    rows = []
+    for process in METRICS:
+        for family in collected(process):
+            labels = sorted({name for sample in family.samples for name in sample.labels} - {"le"})
+            name = f"{family.name}_total" if family.type == "counter" else family.name
+            rows.append((f"`{name}`", family.type, ", ".join(labels), family.documentation))
+    return table(("metric", "type", "labels", "what it shows"), rows)
+
+
+def collected(process: str) -> list[Any]:
+    """Return the metric families that a process shows once everything is known."""
+    registry = CollectorRegistry()
+    metrics = METRICS[process](registry)
+    if isinstance(metrics, TrainerMetrics):
+        metrics.show_lag({0: 1}, {0: 0})
+    if isinstance(metrics, EvaluatorMetrics):
+        quality = Quality(
+            auc=0.7,
+            auc_low=0.6,
+            auc_high=0.8,
+            auc_within_query=0.6,
+            log_loss=0.4,
+            normalized_entropy=0.9,
+            calibration=1.0,
+        )
+        window = WindowQuality(
+            num_rows=1, num_common=1, click_rate=0.1, roles=dict.fromkeys(ROLES, quality), live_on_all=quality
+        )
+        metrics.gauges.show(
+            Evaluation(
+                window=window,
+                num_distinct=1,
+                freshness=dict.fromkeys(QUANTILES, 1.0),
+                num_waiting=0,
+                mean_loss=0.4,
+                mean_rate=0.1,
+            )
+        )
+    return list(registry.collect())
+
+
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    escaped = ([cell.replace("|", r"\|") for cell in cells] for cells in lines)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in escaped)
+
+
+TABLES = {"settings": settings_table, "metrics": metrics_table}
+
+
+def block(name: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- /{name} -->)", re.DOTALL)
+
+
+def rewrite() -> None:
+    text = README.read_text()
+    for name, make in TABLES.items():
+        made = f"\n{make()}\n\n"
+        text, count = block(name).subn(lambda _match, made=made: made, text)
+        if count != 1:
+            message = f"README.md has {count} blocks '<!-- {name} -->' to '<!-- /{name} -->' instead of 1"
+            raise ValueError(message)
+    README.write_text(text)
+
+
+def code() -> list[str]:
+    """Return every line of code that README shows, in fences and in the text."""
+    fence = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+    lines = [line for body in fence.findall(README.read_text()) for line in body.splitlines()]
+    spans = re.findall(r"`([^`]+)`", fence.sub("", README.read_text()))
+    return lines + [" ".join(span.split()) for span in spans]
+
+
+def shown_commands() -> list[str]:
+    """Return every `millstream ...` that README shows, alternatives behind a bar as commands of their own."""
+    found = []
+    for line in code():
+        for text in re.findall(r"(?<![\w./-])millstream ([a-z][^#&`]*)", line):
+            first, *others = (part.strip() for part in text.split(" | "))
+            found.append(first)
+            found += [" ".join([*first.split()[:-1], other]) for other in others]
+    return sorted(set(found))
+
+
+def find_command(words: list[str]) -> tuple[Command, list[str]]:
+    """Return the command that the words name, and the words after its name."""
+    command: Command = get_command(app)
+    while isinstance(command, Group):
+        assert words, f"{command.name} needs one of {sorted(command.commands)}"
+        assert words[0] in command.commands, f"{words[0]} is none of {sorted(command.commands)}"
+        command, words = command.commands[words[0]], words[1:]
+    return command, words
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_of_readme_is_what_the_code_says(name: str):
+    found = block(name).findall(README.read_text())
+    assert found == [f"\n{TABLES[name]()}\n\n"], "run `python tests/contracts/test_readme.py` to write it anew"
+
+
+def test_every_setting_says_what_it_sets():
+    fields = [(group, name, field) for group in settings_groups() for name, field in group.model_fields.items()]
+    assert [(group.__name__, name) for group, name, field in fields if not field.description] == []
+
+
+def test_every_class_of_metrics_is_in_the_table():
+    named = {name for _, text in sources() for name in re.findall(r"^class (\w+Metrics)\b", text, re.MULTILINE)}
+    assert named == {kind.__name__ for kind in METRICS.values()} | SHARED_METRICS
+
+
+@pytest.mark.parametrize("process", METRICS)
+def test_a_metric_is_named_after_its_process_and_says_what_it_shows(process: str):
+    for family in collected(process):
+        assert family.name.startswith(f"millstream_{process}_")
+        assert family.documentation
+        assert family.samples, f"{family.name} shows no sample, so its labels are unknown"
+
+
+def test_every_file_that_readme_links_exists():
+    links = re.findall(r"\]\(([^)#\s]+)", README.read_text())
+    assert [link for link in links if "://" not in link and not (ROOT / link).exists()] == []
+
+
+def test_readme_shows_commands():
+    assert "models init" in shown_commands()
+
+
+@pytest.mark.parametrize("text", shown_commands())
+def test_every_command_that_readme_shows_exists(text: str):
+    command, words = find_command(text.split())
+    known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    assert {word.partition("=")[0] for word in words if word.startswith("--")} <= known
+
+
+def test_every_make_target_and_variable_that_readme_shows_exists():
+    makefile = (ROOT / "Makefile").read_text()
+    for line in code():
+        for target, rest in re.findall(r"(?<![\w-])make ([a-z]+)([^#]*)", line):
+            assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"make {target}"
+            for variable in re.findall(r"\b([A-Z][A-Z_]+)=", rest):
+                assert f"$({variable})" in makefile, f"make {target} {variable}="
+
+
+def test_every_variable_that_readme_shows_is_read():
+    known = {
+        f"{group.model_config['env_prefix']}{name.upper()}"
+        for group in settings_groups()
+        for name in group.model_fields
+    }
+    known |= {name for _, text in sources() for name in re.findall(r'environ\.get\("(MILLSTREAM_\w+)"', text)}
+    assert set(re.findall(r"MILLSTREAM_[A-Z_]+[A-Z]", README.read_text())) <= known
+
+
+def test_the_changelog_tells_of_this_version():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    assert f"## [{version}]" in changelog or "## [Unreleased]" in changelog
+
+
+if __name__ == "__main__":
+    rewrite()
