@@ -157,10 +157,11 @@ def run() -> None:
         ReleasesUnavailableError: the topics do not exist.
     """
     configure_logging("evaluator")
+    kafka, settings = KafkaSettings(), EvaluatorSettings()
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     registry = process_registry()
     metrics = EvaluatorMetrics(registry)
     serve_metrics(MetricsSettings(), METRICS_PORT, registry)
-    EvaluatorLoop(KafkaSettings(), EvaluatorSettings(), metrics).run(stopping)
+    EvaluatorLoop(kafka, settings, metrics).run(stopping)

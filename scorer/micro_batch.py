@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import structlog
 
 from scorer.golden import golden_impressions
@@ -111,8 +112,7 @@ class MicroBatchScorer:
             return dict(zip(labeled, examples, strict=True))
         except Exception as error:  # noqa: BLE001 (the rows are judged one by one below)
             structlog.get_logger(__name__).error("micro_batch_failed", rows=len(labeled), message=str(error))
-        engine = self._scoring.live
-        engine.score(golden_impressions(engine.bundle.featurizer.spec))  # raises when the version is to blame
+        self._check_model()
         found: dict[int, WeightedExample] = {}
         for index, row in labeled.items():
             try:
@@ -120,6 +120,14 @@ class MicroBatchScorer:
             except Exception as error:  # noqa: BLE001 (goes to the dead letters with its message)
                 failures[index] = ("unscorable", error)
         return found
+
+    def _check_model(self) -> None:
+        """Raise when the live version cannot even answer the golden query: then no row is to blame."""
+        engine = self._scoring.live
+        scored = engine.score(golden_impressions(engine.bundle.featurizer.spec))
+        if not np.isfinite(scored.z).all():
+            message = f"version {scored.version} gives scores that are not finite; roll back to an earlier version"
+            raise FloatingPointError(message)
 
     @staticmethod
     def _encode(rows: Sequence[RawRow], examples: dict[int, WeightedExample]) -> list[OutgoingRecord]:

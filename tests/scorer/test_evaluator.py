@@ -1,0 +1,131 @@
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from kafka import KafkaProducer
+
+from stream.events import ModelRelease, RoleScore, WeightedExample
+from stream.example_batch import encode_examples
+from stream.releases import announce
+from stream.settings import KafkaSettings
+from stream.topic_admin import apply_topics
+from stream.topics import topic_name
+from tests.doubles import TINY_LINE, tiny_labeled
+from tests.scorer.processes import ScorerProcess, wait_until
+
+pytestmark = pytest.mark.kafka
+
+FIRST, SECOND = f"{TINY_LINE}-000000", f"{TINY_LINE}-000001"
+NOW_MS = 1_700_000_100_000
+
+
+def examples(numbers: range, *, version: str = FIRST) -> list[WeightedExample]:
+    return [
+        WeightedExample(
+            labeled=tiny_labeled(number, label=int(number % 5 == 0)),
+            live=RoleScore(version=version, z=1.0 if number % 5 == 0 else 0.0),
+            frozen=RoleScore(version=FIRST, z=0.0) if number % 4 == 0 else None,
+            hidden_norm=1.0,
+            scored_ms=NOW_MS,
+            strategy="full",
+            inclusion_probability=1.0,
+            importance_weight=1.0,
+        )
+        for number in numbers
+    ]
+
+
+def send(kafka: KafkaSettings, batch: Sequence[WeightedExample], partition: int) -> None:
+    producer = KafkaProducer(**kafka.client_options())
+    for value in encode_examples(batch):
+        producer.send(topic_name("weighted-examples", kafka), value=value, partition=partition).get(timeout=30)
+    producer.close()
+
+
+def evaluator(kafka: KafkaSettings, home: Path) -> ScorerProcess:
+    settings = {"MILLSTREAM_EVALUATOR_SNAPSHOT_SECONDS": "0.5", "MILLSTREAM_EVALUATOR_EXPORT_SECONDS": "0.2"}
+    return ScorerProcess(kafka, home, "evaluator", **settings)
+
+
+def test_roles_are_judged_on_the_rows_that_both_scored(kafka: KafkaSettings, tmp_path: Path) -> None:
+    send(kafka, examples(range(600)), 0)
+    send(kafka, examples(range(600, 1_200)), 1)
+    with evaluator(kafka, tmp_path) as process:
+        process.wait_for_metric("millstream_evaluator_distinct_rows", 1_200)
+        assert process.metric("millstream_evaluator_auc_ratio", role="live") == 1.0
+        assert process.metric("millstream_evaluator_auc_ratio", role="frozen") == 0.5
+        assert process.metric("millstream_evaluator_all_rows_auc_ratio") == 1.0
+        assert process.metric("millstream_evaluator_common_rows") == 300
+        assert process.metric("millstream_evaluator_ctr_ratio") == pytest.approx(0.2)
+        assert process.metric("millstream_evaluator_lag_records") == 0
+        assert process.terminate() == 0
+
+
+def test_too_few_rows_show_no_auc_at_all(kafka: KafkaSettings, tmp_path: Path) -> None:
+    send(kafka, examples(range(50)), 0)
+    with evaluator(kafka, tmp_path) as process:
+        process.wait_for_metric("millstream_evaluator_distinct_rows", 50)
+        assert process.metric("millstream_evaluator_auc_ratio", role="live") is None
+        assert process.terminate() == 0
+
+
+def test_a_killed_evaluator_continues_from_its_snapshot_and_counts_no_row_twice(
+    kafka: KafkaSettings, tmp_path: Path
+) -> None:
+    send(kafka, examples(range(300)), 0)
+    snapshot = tmp_path / "evaluator" / "snapshot.npz"
+    with evaluator(kafka, tmp_path) as process:
+        process.wait_for_metric("millstream_evaluator_distinct_rows", 300)
+        taken = time.time()
+        wait_until(lambda: snapshot.exists() and snapshot.stat().st_mtime > taken, "a snapshot of the 300 rows")
+        process.kill()
+        # A scorer that restarts writes rows again: the last hundred come twice.
+        send(kafka, examples(range(200, 500)), 0)
+        process.start()
+        process.wait_for_metric("millstream_evaluator_distinct_rows", 500)
+        assert process.metric("millstream_evaluator_distinct_rows") == 500
+        assert process.metric("millstream_evaluator_rows_total", copy="new") == 200
+        assert process.metric("millstream_evaluator_rows_total", copy="repeat") == 100
+        assert process.metric("millstream_evaluator_window_rows") == 500
+        assert process.terminate() == 0
+
+
+def test_freshness_is_shown_when_a_promoted_version_scores(kafka: KafkaSettings, tmp_path: Path) -> None:
+    first = examples(range(10))
+    send(kafka, first, 0)
+    announce(
+        kafka,
+        [
+            ModelRelease(
+                alias="champion",
+                version=SECOND,
+                digest="",
+                location="",
+                reason="promoted",
+                created_ms=NOW_MS,
+                covered_offsets={"0": 1},
+            )
+        ],
+    )
+    send(kafka, examples(range(10, 20), version=SECOND), 0)
+    with evaluator(kafka, tmp_path) as process:
+        process.wait_for_metric("millstream_evaluator_freshness_p95_seconds", 0)
+        assert process.metric("millstream_evaluator_freshness_seconds_count") == 10
+        slowest = (NOW_MS - first[0].labeled.label_due_ms) / 1000
+        assert process.metric("millstream_evaluator_freshness_p95_seconds") == pytest.approx(slowest, abs=0.1)
+        assert process.metric("millstream_evaluator_waiting_rows") == 10
+        assert process.terminate() == 0
+
+
+def test_a_snapshot_of_other_topics_is_refused_with_the_remedy(kafka: KafkaSettings, tmp_path: Path) -> None:
+    with evaluator(kafka, tmp_path) as process:
+        process.wait_for_metric("millstream_evaluator_lag_records", 0)
+        assert process.terminate() == 0
+    snapshot = tmp_path / "evaluator" / "snapshot.npz"
+    assert snapshot.exists()
+    other = kafka.model_copy(update={"topic_prefix": f"{kafka.topic_prefix}other."})
+    apply_topics(other)
+    with evaluator(other, tmp_path) as process:
+        assert process.wait() == 1
+        assert "MILLSTREAM_EVALUATOR_DIRECTORY" in process.log()

@@ -1,0 +1,96 @@
+from pathlib import Path
+
+import pytest
+
+from scorer.importance.strategies import build_strategy
+from scorer.micro_batch import MicroBatchScorer, RawRow
+from scorer.model_slot import ModelSlot
+from scorer.scoring import Scoring
+from scorer.settings import ScorerSettings
+from stream.events import Impression, LabeledImpression, encode
+from stream.example_batch import decode_examples
+from tests.doubles import ManualClock, tiny_bundle, tiny_labeled
+
+
+class PickyScoring(Scoring):
+    """Scoring whose model cannot bear one text."""
+
+    def score(self, labeled, clock_ms):
+        if any("poison" in row.impression.item_text for row in labeled):
+            message = "the model cannot bear this"
+            raise RuntimeError(message)
+        return super().score(labeled, clock_ms)
+
+
+@pytest.fixture
+def slot(tmp_path: Path) -> ModelSlot:
+    return ModelSlot(tiny_bundle(tmp_path), ScorerSettings())
+
+
+@pytest.fixture
+def scorer(slot: ModelSlot) -> MicroBatchScorer:
+    return MicroBatchScorer("labeled", PickyScoring(slot.engine, build_strategy("uniform", 0.5)), ManualClock(42))
+
+
+def raw(row: LabeledImpression, offset: int, partition: int = 0) -> RawRow:
+    return RawRow(partition, offset, row.impression.impression_id.encode(), encode(row))
+
+
+def test_each_partition_gets_its_own_record_in_the_order_of_its_rows(scorer: MicroBatchScorer) -> None:
+    labeled = [tiny_labeled(index) for index in range(6)]
+    batch = scorer.process([raw(row, index, partition=index % 2) for index, row in enumerate(labeled)])
+    written = {record.partition: decode_examples(record.record.value) for record in batch.outgoing}
+    assert [example.labeled for example in written[0]] == labeled[0::2]
+    assert [example.labeled for example in written[1]] == labeled[1::2]
+    assert {example.scored_ms for example in batch.examples} == {42}
+
+
+def test_the_partition_read_from_decides_and_not_the_one_in_the_row(scorer: MicroBatchScorer) -> None:
+    batch = scorer.process([raw(tiny_labeled(1), 0, partition=0)])
+    assert tiny_labeled(1).source_partition == 1
+    assert batch.outgoing[0].partition == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"), [(b"{", "malformed"), (b"", "empty"), (None, "empty"), (b'{"schema_version": 9}', "malformed")]
+)
+def test_bytes_that_are_no_row_become_a_dead_letter(scorer: MicroBatchScorer, value: bytes | None, reason: str) -> None:
+    batch = scorer.process([RawRow(1, 7, b"key", value), raw(tiny_labeled(2), 8)])
+    letter = next(record for record in batch.outgoing if record.topic == "dead-letters")
+    assert batch.dead_letters == [reason]
+    assert len(batch.examples) == 1
+    assert (letter.record.key, letter.record.value) == (b"key", value)
+    assert letter.record.headers["millstream.topic"] == b"labeled"
+    assert letter.record.headers["millstream.partition"] == b"1"
+    assert letter.record.headers["millstream.offset"] == b"7"
+    assert letter.record.headers["millstream.stage"] == b"scorer"
+
+
+def test_a_row_the_model_cannot_bear_stops_no_other(scorer: MicroBatchScorer) -> None:
+    poison = tiny_labeled(1, item_text="poison")
+    batch = scorer.process([raw(tiny_labeled(0), 0), raw(poison, 1), raw(tiny_labeled(2), 2)])
+    assert [example.labeled.impression.impression_id for example in batch.examples] == ["impression-0", "impression-2"]
+    assert batch.dead_letters == ["unscorable"]
+
+
+def test_no_row_is_blamed_for_a_model_that_scores_nothing(slot: ModelSlot, scorer: MicroBatchScorer) -> None:
+    slot.engine.score_rows = lambda _rows: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        scorer.process([raw(tiny_labeled(0), 0)])
+
+
+def test_no_row_is_blamed_for_scores_that_are_not_finite(slot: ModelSlot, scorer: MicroBatchScorer) -> None:
+    slot.engine.bundle.model.head.bias.data.fill_(float("nan"))
+    with pytest.raises(FloatingPointError):
+        scorer.process([raw(tiny_labeled(0), 0)])
+
+
+def test_every_stage_is_timed(scorer: MicroBatchScorer) -> None:
+    assert set(scorer.process([raw(tiny_labeled(0), 0)]).seconds) == {"decode", "forward", "encode"}
+
+
+def test_a_long_text_is_cut_by_the_model_and_kept_in_the_example(scorer: MicroBatchScorer) -> None:
+    long = tiny_labeled(0, item_text="red hat " * 2_000)
+    batch = scorer.process([raw(long, 0)])
+    impression: Impression = batch.examples[0].labeled.impression
+    assert impression == long.impression
