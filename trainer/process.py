@@ -4,7 +4,7 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -97,42 +97,35 @@ def run_trainer(
         RuntimeError: the log cannot be read from where the trainer stands, or another trainer runs.
     """
     trainer_dir = trainer_directory()
-    with sole_writer(trainer_dir):
+    with sole_writer(trainer_dir), ExitStack() as connections:
         device = prepare_device(model)
         registry = ModelRegistry(registry_directory())
-        name = current_line(trainer_dir)
         failpoints = Failpoints(os.environ.get("MILLSTREAM_FAILPOINT", ""))
-        checkpoints = checkpoint_store(trainer_dir, name, keep=settings.keep_checkpoints, failpoints=failpoints)
-        checkpoint = checkpoints.load_latest()
+        stores = _stores(trainer_dir, current_line(trainer_dir), settings, failpoints)
+        checkpoint = stores.checkpoints.load_latest()
         state = checkpoint.state
         bundle = registry.load(state.lineage, device=device, cached_segments=model.cached_segments)
-        source = KafkaExampleSource(kafka, metrics)
-        inbox = KafkaCommandInbox(kafka, state.command_offset)
-        try:
-            check_contract(state.contract, contract_of(model, bundle, source.num_partitions))
-            trainer = Trainer(
-                ModelLine(bundle, checkpoint, settings, gate),
-                checkpoint.name,
-                Stores(
-                    plans=PlanStore(line_directory(trainer_dir, name) / "plans"),
-                    checkpoints=checkpoints,
-                    ledger=ledger_directory(trainer_dir, name),
-                ),
-                Edges(
-                    source=source,
-                    publisher=kafka_publisher(kafka, registry),
-                    inbox=inbox,
-                    metrics=metrics,
-                    clock=time.monotonic,
-                    failpoints=failpoints,
-                ),
-                settings,
-                gate,
-            )
-            structlog.get_logger(__name__).info(
-                "trainer_started", line=name, update=state.update, champion=state.champion, offsets=state.offsets
-            )
-            trainer.run(stop)
-        finally:
-            source.close()
-            inbox.close()
+        source = connections.enter_context(closing(KafkaExampleSource(kafka, metrics)))
+        check_contract(state.contract, contract_of(model, bundle, source.num_partitions))
+        edges = Edges(
+            source=source,
+            publisher=kafka_publisher(kafka, registry),
+            inbox=connections.enter_context(closing(KafkaCommandInbox(kafka, state.command_offset))),
+            metrics=metrics,
+            clock=time.monotonic,
+            failpoints=failpoints,
+        )
+        line = ModelLine(bundle, checkpoint, settings, gate)
+        trainer = Trainer(line, checkpoint.name, stores, edges, settings, gate)
+        structlog.get_logger(__name__).info(
+            "trainer_started", line=state.line, update=state.update, champion=state.champion, offsets=state.offsets
+        )
+        trainer.run(stop)
+
+
+def _stores(trainer_dir: Path, line: str, settings: TrainerSettings, failpoints: Failpoints) -> Stores:
+    return Stores(
+        plans=PlanStore(line_directory(trainer_dir, line) / "plans"),
+        checkpoints=checkpoint_store(trainer_dir, line, keep=settings.keep_checkpoints, failpoints=failpoints),
+        ledger=ledger_directory(trainer_dir, line),
+    )

@@ -42,7 +42,11 @@ class KafkaExampleSource:
         self._metrics = metrics
         self._topic = topic_name("weighted-examples", kafka)
         self._consumer = example_consumer(kafka)
-        self._partitions = partitions_of(self._consumer, self._topic, kafka)
+        try:
+            self._partitions = partitions_of(self._consumer, self._topic, kafka)
+        except SourceError:
+            self._consumer.close()
+            raise
         self._consumer.assign([self._at(partition) for partition in self._partitions])
         self._producer: Any = None
 

@@ -1,0 +1,286 @@
+import math
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+
+from stream.events import RoleScore
+from tests.trainer.rig import START_MS, Rig, example, recorded_log
+from trainer.ledger import read_ledger
+from trainer.plan import PlanStore, Record
+from trainer.settings import GateSettings, TrainerSettings
+
+LINE = "00000000"
+ALWAYS = {"inclusion_probability": 1.0}
+
+
+def one_partition(plans):
+    """Return a log of one record a plan, all in partition 0."""
+    return [Record(0, offset, START_MS + offset * 1000, tuple(rows)) for offset, rows in enumerate(plans)]
+
+
+def scarves(start, *, num_rows=64, flip=False, skilled=True):
+    """Return rows in which scarves are clicked, or with `flip` the rest; a skilled live version knows scarves."""
+    rows = []
+    for index in range(start, start + num_rows):
+        plain = example(index, **ALWAYS)
+        is_scarf = "scarf" in plain.labeled.impression.item_text
+        label = int(is_scarf != flip)
+        # Without a slip now and then the live version would be perfect and its AUC without variance.
+        knows = is_scarf if index % 9 else not is_scarf
+        live = RoleScore(version="live", z=2.0 if knows and skilled else -2.0 + 0.001 * (index * index * 31 % 101))
+        labeled = msgspec.structs.replace(plain.labeled, label=label)
+        rows.append(example(index, labeled=labeled, live=live, **ALWAYS))
+    return rows
+
+
+def promoted(rig):
+    return [release.version for release in rig.topic.read() if release.alias == "champion"]
+
+
+def steps(rig, count):
+    for _ in range(count):
+        rig.clock.advance(10.0)
+        rig.trainer.step()
+
+
+def decisions(rig):
+    return {name: rig.metrics.decisions.labels(name)._value.get() for name in ("promote", "hold", "wait", "stopped")}
+
+
+def test_the_plan_is_on_disk_before_its_update_runs(tmp_path):
+    rig = Rig(tmp_path, recorded_log(100))
+    seen = []
+    admit = rig.trainer.line.admit
+    plans = PlanStore(rig.trainer_dir / LINE / "plans")
+
+    def admit_and_look(records):
+        seen.append(plans.read(rig.trainer.line.state.update + 1))
+        return admit(records)
+
+    rig.trainer.line.admit = admit_and_look
+    rig.run_to_end()
+    assert seen
+    assert None not in seen
+
+
+def test_a_version_is_published_with_the_weights_from_before_its_plan(tmp_path):
+    rig = Rig(tmp_path, recorded_log(300))
+    rig.run_to_end()
+    first = rig.registry.manifest(promoted(rig)[1])
+    # Version 2 holds update 1; it was judged on plan 2 and has learned up to where that begins.
+    assert first.number == 2
+    assert first.plan["judged_on"] == 2
+    assert first.covered_offsets == first.plan["first"]
+    assert first.gate.decision == "promote"
+
+
+def test_offsets_are_committed_after_the_checkpoint(tmp_path):
+    rig = Rig(tmp_path, recorded_log(300))
+    rig.run_to_end()
+    assert rig.log.committed == rig.newest_checkpoint().offsets == rig.log.ends()
+
+
+def test_nothing_is_judged_before_anything_was_learned(tmp_path):
+    rig = Rig(tmp_path, recorded_log(70))
+    rig.run_to_end()
+    assert len(promoted(rig)) == 1  # the announcement of version 0
+
+
+def test_a_poisoned_plan_is_held_and_learning_goes_on(tmp_path):
+    settings = TrainerSettings(
+        update_rows=64, batch_rows=8, warmup_steps=0, encoder_learning_rate=1e-2, head_learning_rate=3e-2
+    )
+    plans = [
+        scarves(0, num_rows=512, skilled=False),
+        scarves(512, skilled=False),
+        scarves(576, num_rows=512, flip=True, skilled=False),
+        scarves(1088, skilled=False),
+    ]
+    rig = Rig(tmp_path, one_partition(plans), settings=settings)
+    rig.run_to_end()
+    versions = rig.registry.versions()
+    assert f"{LINE}-000002" in versions  # learned from clean rows, judged on clean rows
+    assert f"{LINE}-000004" not in versions  # learned from poisoned rows, judged on clean rows
+    assert rig.trainer.line.state.holds_in_row >= 1
+    assert rig.trainer.line.state.update == 4
+
+
+def test_holds_in_a_row_bring_the_champion_back_and_count_what_is_discarded(tmp_path):
+    # The gate promotes nothing: any difference is harm to it.
+    gate = GateSettings(min_clicks=2, max_auc_harm=0.0, max_calibration=1.0001, max_holds=2)
+    plans = [scarves(64 * k) for k in range(4)]
+    settings = TrainerSettings(update_rows=64, batch_rows=8, warmup_steps=0, head_learning_rate=1e-9)
+    rig = Rig(tmp_path, one_partition(plans), gate=gate, settings=settings)
+    rig.run_to_end()
+    state = rig.trainer.line.state
+    # What plans 1 and 2 taught is held twice and discarded; plans 3 and 4 begin at the champion again.
+    assert decisions(rig)["hold"] == 3
+    assert state.discarded_rows == 128
+    assert state.rows_since_champion == 128
+    assert state.holds_in_row == 1
+    assert rig.metrics.discarded_rows._value.get() == 128
+
+
+def test_weights_that_are_not_finite_bring_the_champion_back_at_once(tmp_path):
+    rig = Rig(tmp_path, one_partition([scarves(64 * k) for k in range(3)]))
+    steps(rig, 1)
+    with torch.no_grad():
+        rig.trainer.line.candidate().model.head.bias.fill_(math.nan)
+    steps(rig, 1)
+    assert rig.metrics.holds.labels("non_finite")._value.get() == 1
+    assert rig.trainer.line.learner.is_finite()
+    assert promoted(rig) == [f"{LINE}-000000"]
+
+
+def test_the_champions_optimizer_state_comes_back_with_its_weights(tmp_path):
+    rig = Rig(tmp_path, one_partition([scarves(64 * k, skilled=False) for k in range(4)]))
+    steps(rig, 2)
+    state = rig.trainer.line.state
+    champion = rig.newest_checkpoint()
+    assert state.champion_checkpoint == "checkpoint-0000000001"
+    assert champion.state.champion == f"{LINE}-000002"
+    rig.trainer._go_back_to(state.champion)
+    tensors = rig.trainer.line.learner.tensors()
+    assert any(name.startswith("optimizer/exp_avg/") for name in tensors)
+    published = rig.registry.load(state.champion).model.trainable_parameters()
+    assert all(torch.equal(tensors[f"weights/{name}"], tensor) for name, tensor in published.items())
+
+
+def test_pause_stops_learning_and_resume_goes_on(tmp_path):
+    rig = Rig(tmp_path, recorded_log(300))
+    rig.inbox.send("pause")
+    steps(rig, 20)
+    assert rig.trainer.line.state.update == 0
+    assert rig.inbox.answers[0].done
+    rig.inbox.send("resume")
+    steps(rig, 20)
+    assert rig.trainer.line.state.update > 0
+
+
+def test_a_pause_outlives_a_restart(tmp_path):
+    rig = Rig(tmp_path, recorded_log(300))
+    rig.inbox.send("pause")
+    steps(rig, 1)
+    again = Rig(tmp_path, recorded_log(300))
+    steps(again, 20)
+    assert again.trainer.line.state.update == 0
+
+
+def test_a_rollback_serves_the_previous_version_and_stops_promotions(tmp_path):
+    rig = Rig(tmp_path, one_partition([scarves(64 * k, skilled=False) for k in range(8)]))
+    steps(rig, 3)
+    before = rig.trainer.line.state
+    rig.inbox.send("rollback")
+    steps(rig, 3)
+    after = rig.trainer.line.state
+    assert (after.champion, after.previous) == (before.previous, before.champion)
+    assert promoted(rig)[-1] == rig.registry.alias("champion") == before.previous
+    assert rig.topic.read()[-1].reason == "rolled_back"
+    assert after.update == 6  # it learns on
+    assert decisions(rig)["stopped"] == 3
+
+
+def test_promotions_go_on_after_resume(tmp_path):
+    rig = Rig(tmp_path, one_partition([scarves(64 * k, skilled=False) for k in range(8)]))
+    steps(rig, 3)
+    rig.inbox.send("rollback", version=f"{LINE}-000000")
+    steps(rig, 1)
+    assert promoted(rig)[-1] == f"{LINE}-000000"
+    rig.inbox.send("resume_promotions")
+    steps(rig, 2)
+    assert promoted(rig)[-1] > f"{LINE}-000000"
+
+
+def test_resume_may_restart_from_an_older_version(tmp_path):
+    rig = Rig(tmp_path, one_partition([scarves(64 * k, skilled=False) for k in range(8)]))
+    steps(rig, 3)
+    rig.inbox.send("rollback", version=f"{LINE}-000000")
+    rig.inbox.send("resume_promotions", restart_from=f"{LINE}-000000")
+    rig.trainer._obey_commands()
+    state = rig.trainer.line.state
+    assert (state.lineage, state.rows_since_champion) == (f"{LINE}-000000", 0)
+    assert state.discarded_rows > 0
+    restored = rig.trainer.line.candidate().model.trainable_parameters()
+    published = rig.registry.load(f"{LINE}-000000").model.trainable_parameters()
+    assert all(torch.equal(restored[name], tensor) for name, tensor in published.items())
+
+
+@pytest.mark.parametrize("version", ["00000000-000099", "11111111-000000", "../secrets"])
+def test_a_rollback_to_what_is_not_there_is_refused_and_changes_nothing(tmp_path, version):
+    rig = Rig(tmp_path, recorded_log(300))
+    rig.inbox.send("rollback", version=version)
+    steps(rig, 1)
+    (answer,) = rig.inbox.answers
+    assert not answer.done
+    assert not rig.trainer.line.state.promotions_stopped
+    assert promoted(rig) == [f"{LINE}-000000"]
+
+
+def test_a_rollback_without_a_previous_version_is_refused(tmp_path):
+    rig = Rig(tmp_path, recorded_log(300))
+    rig.inbox.send("rollback")
+    steps(rig, 1)
+    assert "--version" in rig.inbox.answers[0].message
+
+
+def test_the_offset_of_a_command_is_in_the_checkpoint_before_its_answer(tmp_path):
+    rig = Rig(tmp_path, recorded_log(300))
+    seen = []
+    rig.inbox.answer = lambda result: seen.append(rig.newest_checkpoint().state)
+    rig.inbox.send("pause")
+    steps(rig, 1)
+    assert [(state.command_offset, state.paused) for state in seen] == [(1, True)]
+
+
+def test_a_restart_with_nothing_to_repeat_changes_nothing(tmp_path):
+    rig = Rig(tmp_path, recorded_log(300))
+    rig.run_to_end()
+    digest, releases = rig.checkpoint_digest(), rig.topic.read()
+    again = Rig(tmp_path, recorded_log(300))
+    again.trainer.run(lambda: True)
+    assert (again.checkpoint_digest(), again.topic.read()) == (digest, releases)
+
+
+def test_a_restart_announces_what_the_crash_left_unannounced(tmp_path):
+    rig = Rig(tmp_path, recorded_log(300))
+    rig.run_to_end()
+    path = tmp_path / "releases.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+    again = Rig(tmp_path, recorded_log(300))
+    again.trainer.run(lambda: True)
+    assert promoted(again)[-1] == again.trainer.line.state.champion
+
+
+def test_a_trainer_that_learns_nothing_promotes_nothing(tmp_path):
+    rows = [[example(64 * k + index, inclusion_probability=0.0) for index in range(64)] for k in range(4)]
+    rig = Rig(tmp_path, one_partition(rows))
+    rig.run_to_end()
+    assert promoted(rig) == [f"{LINE}-000000"]
+    outcomes = set(read_ledger(rig.trainer_dir)["outcome"].to_pylist())
+    assert outcomes == {"sampled_out"}
+
+
+def test_the_metrics_agree_with_the_ledger(tmp_path):
+    rig = Rig(tmp_path, recorded_log(300))
+    rig.run_to_end()
+    outcomes = read_ledger(rig.trainer_dir)["outcome"].to_pylist()
+    for outcome in ("trained", "sampled_out", "repeat"):
+        assert rig.metrics.rows.labels(outcome)._value.get() == outcomes.count(outcome)
+    assert rig.metrics.updates._value.get() == rig.trainer.line.state.update
+    assert [rig.metrics.lag.labels(str(partition))._value.get() for partition in (0, 1)] == [0, 0]
+
+
+def test_plans_that_no_restart_needs_are_dropped(tmp_path):
+    rig = Rig(tmp_path, recorded_log(800))
+    rig.run_to_end()
+    plans = list((rig.trainer_dir / LINE / "plans").iterdir())
+    assert len(plans) <= rig.settings.keep_checkpoints + 1
+
+
+def test_evidence_begins_anew_after_a_decision(tmp_path):
+    rig = Rig(tmp_path, one_partition([scarves(64 * k, skilled=False) for k in range(3)]))
+    steps(rig, 3)
+    assert rig.trainer.line.evidence is None
+    assert np.isfinite(rig.metrics.loss._value.get())

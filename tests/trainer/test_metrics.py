@@ -1,0 +1,57 @@
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+from stream.events import GateResult
+from trainer.metrics import DECISIONS, STAGES, TrainerMetrics, effective_sample_size
+
+
+@pytest.fixture
+def registry():
+    return CollectorRegistry()
+
+
+def test_counters_with_fixed_labels_begin_at_zero(registry):
+    TrainerMetrics(registry)
+    for decision in DECISIONS:
+        assert registry.get_sample_value("millstream_trainer_gate_decisions_total", {"decision": decision}) == 0
+    assert registry.get_sample_value("millstream_trainer_rows_total", {"outcome": "trained"}) == 0
+
+
+def test_every_name_begins_with_the_process(registry):
+    TrainerMetrics(registry)
+    names = [line.split()[2] for line in generate_latest(registry).decode().splitlines() if line.startswith("# TYPE")]
+    assert names
+    assert all(name.startswith("millstream_trainer_") for name in names)
+
+
+def test_a_stage_is_measured(registry):
+    metrics = TrainerMetrics(registry)
+    for stage in STAGES:
+        with metrics.stage(stage):
+            pass
+        assert registry.get_sample_value("millstream_trainer_update_seconds_count", {"stage": stage}) == 1
+
+
+@pytest.mark.parametrize(
+    ("result", "stopped", "decision"),
+    [
+        (None, False, "wait"),
+        (None, True, "stopped"),
+        (GateResult(decision="promote", reason="no_harm"), False, "promote"),
+        (GateResult(decision="hold", reason="auc_harm"), False, "hold"),
+    ],
+)
+def test_every_update_counts_one_decision(registry, result, stopped, decision):
+    TrainerMetrics(registry).count_decision(result, stopped=stopped)
+    assert registry.get_sample_value("millstream_trainer_gate_decisions_total", {"decision": decision}) == 1
+
+
+def test_the_lag_is_shown_by_partition(registry):
+    TrainerMetrics(registry).show_lag({0: 10, 1: 5}, {0: 4, 1: 5})
+    assert registry.get_sample_value("millstream_trainer_lag_records", {"partition": "0"}) == 6
+
+
+def test_equal_weights_lose_no_sample_size():
+    assert effective_sample_size([2.0] * 5) == pytest.approx(5.0)
+    assert effective_sample_size([1.0, 0.0, 0.0]) == pytest.approx(1.0)
+    assert effective_sample_size([0.0]) == 0.0
