@@ -34,7 +34,7 @@ from stream.simulator.settings import ShopSettings
 from stream.simulator.simulation import write_history
 from stream.topic_admin import apply_topics
 
-READY_SECONDS = 60.0
+READY_SECONDS = 180.0
 
 
 class Demo:
