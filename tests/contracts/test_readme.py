@@ -28,6 +28,7 @@ ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 PACKAGES = ("stream", "scorer", "trainer", "deploy")
 
+
 METRICS = {
     "stream": JoinMetrics,
     "adapter": AdapterMetrics,
@@ -84,15 +85,15 @@ def shown(default: Any) -> str:
 def metrics_table() -> str:
     rows = []
     for process in METRICS:
-        for family in collected(process):
+        for family in shown_by(process).collect():
             labels = sorted({name for sample in family.samples for name in sample.labels} - {"le"})
             name = f"{family.name}_total" if family.type == "counter" else family.name
             rows.append((f"`{name}`", family.type, ", ".join(labels), family.documentation))
     return table(("metric", "type", "labels", "what it shows"), rows)
 
 
-def collected(process: str) -> list[Any]:
-    """Return the metric families that a process shows once everything is known."""
+def shown_by(process: str) -> CollectorRegistry:
+    """Return what a process shows once everything is known."""
     registry = CollectorRegistry()
     metrics = METRICS[process](registry)
     if isinstance(metrics, TrainerMetrics):
@@ -120,7 +121,7 @@ def collected(process: str) -> list[Any]:
                 mean_rate=0.1,
             )
         )
-    return list(registry.collect())
+    return registry
 
 
 def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
@@ -194,7 +195,7 @@ def test_every_class_of_metrics_is_in_the_table():
 
 @pytest.mark.parametrize("process", METRICS)
 def test_a_metric_is_named_after_its_process_and_says_what_it_shows(process: str):
-    for family in collected(process):
+    for family in shown_by(process).collect():
         assert family.name.startswith(f"millstream_{process}_")
         assert family.documentation
         assert family.samples, f"{family.name} shows no sample, so its labels are unknown"
