@@ -46,7 +46,7 @@ def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
         lines = text.strip("\n").splitlines()
         (tmp_path / f"{name}.py").write_text("\n".join(line[8:] for line in lines) + "\n")
     environment = {"PYTHONPATH": str(tmp_path), "SHARED": "shared"}
-    with Supervisor(tmp_path / "logs", environment, stop_seconds=5.0) as found:
+    with Supervisor(tmp_path / "logs", environment) as found:
         yield found
 
 
