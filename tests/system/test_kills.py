@@ -9,7 +9,8 @@ from scorer.registry import parse_version
 from tests.system.pipeline import Pipeline
 from trainer.ledger import read_ledger
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+# Eight starts of processes that import torch: on a busy machine they take minutes.
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(1_800)]
 
 SETTINGS = {"MILLSTREAM_JOIN_WINDOW_SECONDS": "3", "MILLSTREAM_JOIN_QUIET_SECONDS": "6"}
 PROMOTED = "millstream_trainer_promoted_number"
