@@ -1,15 +1,17 @@
 """All of Millstream as real processes on a real Kafka, beside a shop that writes down what it sent."""
 
+import json
 import os
 import signal
 import time
+import urllib.request
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from kafka import KafkaProducer
 from prometheus_client import CollectorRegistry
@@ -44,6 +46,7 @@ PROCESSES = {
     "second-scorer": ["scorer"],
     "evaluator": ["scorer", "evaluator"],
     "trainer": ["trainer"],
+    "service": ["scorer", "serve"],
 }
 """Arguments of `python -m` by process."""
 
@@ -81,6 +84,7 @@ class Pipeline:
     def __init__(self, bootstrap: str, home: Path, settings: Mapping[str, str]) -> None:
         self.home = home
         self.kafka = KafkaSettings(bootstrap=bootstrap, topic_prefix=f"system-{uuid.uuid4().hex[:12]}.", partitions=2)
+        self._service_port = free_port()
         self.environment = {
             **_SETTINGS,
             **settings,
@@ -88,6 +92,7 @@ class Pipeline:
             "MILLSTREAM_KAFKA_BOOTSTRAP": bootstrap,
             "MILLSTREAM_KAFKA_TOPIC_PREFIX": self.kafka.topic_prefix,
             "MILLSTREAM_KAFKA_PARTITIONS": str(self.kafka.partitions),
+            "MILLSTREAM_SERVICE_PORT": str(self._service_port),
         }
         apply_topics(self.kafka)
         self._supervisor = Supervisor(home / "logs", self.environment)
@@ -131,6 +136,11 @@ class Pipeline:
         """Start `millstream simulate <arguments>`, which writes the producer's ledger at its end."""
         command = ["deploy", "simulate", "--ledger", str(self.home / "ledger.parquet"), *arguments]
         self.start("shop", arguments=command)
+
+    def ask_service(self, path: str, body: bytes) -> dict[str, Any]:
+        """Return what the HTTP service answers."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._service_port}{path}", body, timeout=60) as response:
+            return json.loads(response.read())
 
     def kill(self, name: str) -> None:
         """End a process at once, as `kill -9` does."""
