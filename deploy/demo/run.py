@@ -155,7 +155,7 @@ class Demo:
         write_report(self._options.report, outcome.rows, summary, facts.turn_seconds)
         table = Table(title="Millstream demo", show_header=False)
         for name, value in summary.items():
-            table.add_row(name, "-" if value is None else f"{value:,}" if isinstance(value, int) else str(value))
+            table.add_row(name, _shown(value))
         self._console.print(table)
         for problem in audit.problems:
             self._console.print(f"[red]audit: {problem}[/red]", highlight=False)
@@ -174,3 +174,9 @@ class Demo:
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
