@@ -13,6 +13,7 @@ import faust
 import structlog
 from faust.types import TP, Message, StreamT
 
+from scorer.device import return_freed_memory
 from scorer.importance.strategies import build_strategy
 from scorer.live_models import LiveModels, ReleaseLoader
 from scorer.metrics import ScorerMetrics
@@ -30,7 +31,7 @@ from stream.watchdog import Progress, start_watchdog
 METRICS_PORT = 9102
 
 _RETRY_SECONDS = 0.5
-_SHOW_SECONDS = 1.0
+_SHOW_SECONDS = 2.0
 _DRAIN_SECONDS = 10.0
 
 
@@ -104,8 +105,9 @@ class ScorerAgent:
             await self._process(batch)
 
     async def show(self) -> None:
-        """Keep the gauges fresh."""
+        """Keep the gauges fresh, and the process small."""
         while True:
+            await asyncio.to_thread(return_freed_memory)
             self._metrics.queue.set(len(self._queue))
             self._metrics.lag.set(self._lag())
             await asyncio.sleep(_SHOW_SECONDS)

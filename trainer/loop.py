@@ -9,6 +9,7 @@ import msgspec
 import structlog
 from torch import Tensor
 
+from scorer.device import return_freed_memory
 from scorer.registry import RegistryError, parse_version
 from stream.events import GateResult
 from trainer.checkpoint import CheckpointError, CheckpointStore
@@ -166,6 +167,7 @@ class Trainer:
         self._failpoints.pass_through("checkpoint_written")
         self._source.commit(plan.next)  # 7
         self._stores.plans.prune(plan.number - self._settings.keep_checkpoints)
+        return_freed_memory()
         self._metrics.count_learning(report)
         self._metrics.show_lag(self._source.ends(), plan.next)
         self._show_state()

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from scorer.device import prepare_device
+from scorer.device import prepare_device, return_freed_memory
 from scorer.settings import ModelSettings
 
 
@@ -22,3 +22,9 @@ def test_without_a_gpu_auto_is_the_cpu_and_cuda_is_refused():
     assert prepare_device(ModelSettings(device="auto")) == torch.device("cpu")
     with pytest.raises(ValueError, match="device=cuda, but torch finds no GPU"):
         prepare_device(ModelSettings(device="cuda"))
+
+
+def test_freed_memory_can_be_returned_at_any_time():
+    tensor = torch.ones(1_000_000)
+    return_freed_memory()
+    assert tensor.sum() == 1_000_000
