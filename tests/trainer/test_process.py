@@ -57,9 +57,10 @@ def trainer_process(kafka, home, failpoint=""):
     )
 
 
-def wait_for_offsets(home, records):
+def wait_for_offsets(process, home, records):
     ends = {p: sum(record.partition == p for record in records) for p in (0, 1)}
     while load_latest(home / "trainer").offsets != ends:
+        assert process.poll() is None, process.communicate()[1]
         time.sleep(0.1)
 
 
@@ -112,14 +113,17 @@ def test_a_killed_trainer_goes_on_obeys_commands_and_drains_on_sigterm(kafka, ho
     records = recorded_log(300)
     write_log(kafka, records)
     killed = trainer_process(kafka, home, "ledger_written:3")
-    assert killed.wait(timeout=300) == -signal.SIGKILL
-    killed.stderr.close()
+    _, errors = killed.communicate(timeout=300)
+    assert killed.returncode == -signal.SIGKILL, errors
     process = trainer_process(kafka, home)
-    wait_for_offsets(home, records)
-    answer = send_command(kafka, "pause", timeout_seconds=60)
+    try:
+        wait_for_offsets(process, home, records)
+        answer = send_command(kafka, "pause", timeout_seconds=60)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert answer.done
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
     ledger = read_ledger(home / "trainer")
     assert ledger.num_rows == sum(len(record.rows) for record in records)

@@ -1,3 +1,6 @@
+import time
+from dataclasses import replace
+
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from prometheus_client import CollectorRegistry
@@ -5,7 +8,7 @@ from prometheus_client import CollectorRegistry
 from stream.example_batch import encode_examples
 from stream.settings import KafkaSettings
 from stream.topics import topic_name
-from tests.trainer.rig import recorded_log
+from tests.trainer.rig import START_MS, recorded_log
 from trainer.metrics import TrainerMetrics
 from trainer.source import KafkaExampleSource, SourceError, edge_offsets
 
@@ -14,13 +17,17 @@ pytestmark = pytest.mark.kafka
 START = {0: 0, 1: 0}
 
 
-def write_log(kafka, records):
+def write_log(kafka, recorded):
+    """Write the records with record times of today, for retention deletes old ones, and return them so."""
+    shift_ms = time.time_ns() // 1_000_000 - START_MS
+    records = [replace(record, timestamp_ms=record.timestamp_ms + shift_ms) for record in recorded]
     producer = KafkaProducer(**kafka.client_options())
     for record in records:
         (raw,) = encode_examples(record.rows)
         topic = topic_name("weighted-examples", kafka)
         producer.send(topic, value=raw, partition=record.partition, timestamp_ms=record.timestamp_ms)
     producer.close()
+    return records
 
 
 @pytest.fixture
@@ -42,8 +49,7 @@ def by_place(records):
 
 
 def test_records_arrive_as_they_were_written(kafka, source):
-    written = recorded_log(100)
-    write_log(kafka, written)
+    written = write_log(kafka, recorded_log(100))
     source.seek(START)
     assert by_place(read_all(source)) == by_place(written)
 
