@@ -1,6 +1,6 @@
 # Every target sets itself up in .venv: a fresh machine needs Python 3.11, make and a package index.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench lock clean
+.PHONY: help demo test check lint bench lock clean
 PYTHON ?= python3.11
 UV_VERSION := 0.13.9
 BIN := .venv/bin
@@ -28,12 +28,14 @@ demo: $(READY) ## the whole loop on a simulated shop: DEMO_MINUTES= STRATEGY= BU
 test: $(READY) ## every test, those on real Kafka included
 	$(BIN)/pytest -m "not benchmark and not gpu"
 
-check: $(READY) ## format, lint, types, import contracts, fast tests
+check: lint ## format, lint, types, import contracts, fast tests
+	$(BIN)/pytest -q -m "not kafka and not slow and not benchmark and not gpu"
+
+lint: $(READY) ## check without the tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q -m "not kafka and not slow and not benchmark and not gpu"
 
 bench: $(READY) ## the end-to-end benchmark: three minutes at 200 labeled impressions a second
 	$(BIN)/python -m tests.benchmarks.bench_end_to_end
