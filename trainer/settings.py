@@ -11,7 +11,7 @@ class TrainerSettings(MillstreamSettings, group="trainer"):
     """How updates are cut, learned and kept."""
 
     update_rows: int = Field(
-        512, ge=1, description="rows that make an update; a plan is cut at the record that fills it"
+        352, ge=1, description="rows that make an update; a plan is cut at the record that fills it"
     )
     update_seconds: float = Field(
         5.0, gt=0, description="longest wait of a row for its update when the stream is too quiet to fill one"
