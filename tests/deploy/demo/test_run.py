@@ -56,11 +56,10 @@ def test_the_signals_are_given_back_at_the_end(console: Console, tmp_path: Path)
 def test_a_process_that_cannot_start_ends_the_demo_with_its_own_words(console: Console, tmp_path: Path):
     demo = Demo(options(tmp_path, trainer=False), console)
     environment = demo_environment(options(tmp_path), Workspace(tmp_path), f"127.0.0.1:{free_port()}", "demo.")
-    with (
-        Supervisor(tmp_path / "logs", environment) as supervisor,
-        pytest.raises(ProcessFailedError, match=r"ended with status 1(?s:.*)127\.0\.0\.1"),
-    ):
-        demo._start_services(supervisor)
+    with Supervisor(tmp_path / "logs", environment) as supervisor:
+        demo._start(["stream"], supervisor)
+        with pytest.raises(ProcessFailedError, match=r"ended with status 1(?s:.*)127\.0\.0\.1"):
+            demo._wait_for_services(supervisor)
 
 
 @pytest.mark.kafka
