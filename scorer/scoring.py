@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from scorer.engine import Engine
-from scorer.importance.strategy import Strategy
+from scorer.importance.strategy import ScoredRows, Strategy
 from stream.events import LabeledImpression, RoleScore, WeightedExample
 from stream.hashing import hash01
 
@@ -61,7 +61,7 @@ class Scoring:
             message = f"version {scored.version} gave a score that is not finite; roll back to an earlier version"
             raise FloatingPointError(message)
         labels = np.array([row.label for row in labeled], dtype=np.float64)
-        importance = self.strategy.weigh(scored.z, labels, scored.hidden_norm)
+        importance = self.strategy.weigh(ScoredRows(scored.z, labels, scored.hidden_norm, labeled=labeled))
         scored_ms = clock_ms()
         self.num_tokens += scored.num_tokens
         self.num_unknown += scored.num_unknown

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from scorer.importance.strategy import Doubles, Importance, State, compose
+from scorer.importance.strategy import Importance, ScoredRows, State, importance
 
 
 class FixedShare:
@@ -20,9 +20,9 @@ class FixedShare:
         self.name = name
         self._share = share
 
-    def weigh(self, z: Doubles, label: Doubles, hidden_norm: Doubles) -> Importance:
+    def weigh(self, rows: ScoredRows) -> Importance:
         """Return the same for every row."""
-        return compose(self.name, np.full_like(z, self._share))
+        return importance(self.name, np.full(len(rows), self._share))
 
     def snapshot(self) -> State:
         """Return nothing: there is no state."""

@@ -2,7 +2,7 @@
 
 from scorer.importance.controls import FixedShare
 from scorer.importance.running import RunningMean
-from scorer.importance.strategy import Doubles, Importance, State, Strategy
+from scorer.importance.strategy import Doubles, Importance, ScoredRows, State, Strategy
 
 MIN_SHARE = 0.3
 """Below this effective share a few heavy rows decide what is learned."""
@@ -51,17 +51,17 @@ class WatchedStrategy:
         spread = self._learned.value * self._weight_squared.value
         return self._weight.value**2 / spread if spread > 0 else 1.0
 
-    def weigh(self, z: Doubles, label: Doubles, hidden_norm: Doubles) -> Importance:
+    def weigh(self, rows: ScoredRows) -> Importance:
         """Return what the rows teach, by the strategy or by its replacement."""
-        importance = self._strategy.weigh(z, label, hidden_norm)
-        pi, weight = importance.inclusion_probability, importance.importance_weight
+        taught = self._strategy.weigh(rows)
+        pi, weight = taught.inclusion_probability, taught.importance_weight
         self._learned.update(pi)
         self._weight.update(pi * weight)
         self._weight_squared.update(pi * weight**2)
         if self._learned.count < MIN_ROWS or self.effective_share >= MIN_SHARE:
-            return importance
-        self.num_replaced += len(z)
-        return self._uniform.weigh(z, label, hidden_norm)
+            return taught
+        self.num_replaced += len(rows)
+        return self._uniform.weigh(rows)
 
     def snapshot(self) -> State:
         """Return the strategy's state and the window's."""

@@ -3,7 +3,7 @@
 import numpy as np
 
 from scorer.importance.running import RunningMean
-from scorer.importance.strategy import Doubles, Importance, State, compose, sigmoid
+from scorer.importance.strategy import Doubles, Importance, ScoredRows, State, importance, sigmoid
 
 UNIFORM_SHARE = 0.2
 """eps: the part of the budget that is spent without looking; it bounds the weight at 1 / eps."""
@@ -34,15 +34,15 @@ class GradientNormSampling:
         self._budget = budget
         self._mean_score = RunningMean()
 
-    def weigh(self, z: Doubles, label: Doubles, hidden_norm: Doubles) -> Importance:
+    def weigh(self, rows: ScoredRows) -> Importance:
         """Return what the rows teach."""
-        score = np.abs(sigmoid(z) - label) * np.sqrt(hidden_norm**2 + 1)
+        score = np.abs(sigmoid(rows.z) - rows.label) * np.sqrt(rows.hidden_norm**2 + 1)
         if not self._mean_score.count:
             self._start(score)
         mean = self._mean_score.value
         pi = self._inclusion(score, mean)
         self._follow(pi)
-        return compose(self.name, pi, sampling_correction=self._budget / pi, mean_score=mean)
+        return importance(self.name, pi, sampling_correction=self._budget / pi, mean_score=mean)
 
     def snapshot(self) -> State:
         """Return the running mean and the rows behind it."""

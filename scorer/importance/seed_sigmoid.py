@@ -3,7 +3,7 @@
 import numpy as np
 
 from scorer.importance.running import RunningMean
-from scorer.importance.strategy import Doubles, Importance, State, compose, sigmoid
+from scorer.importance.strategy import Importance, ScoredRows, State, importance, sigmoid
 
 
 class SeedSigmoid:
@@ -23,16 +23,16 @@ class SeedSigmoid:
         self._budget = budget
         self._mean_sigmoid = RunningMean()
 
-    def weigh(self, z: Doubles, label: Doubles, hidden_norm: Doubles) -> Importance:
+    def weigh(self, rows: ScoredRows) -> Importance:
         """Return what the rows teach."""
-        p = sigmoid(z)
+        p = sigmoid(rows.z)
         if not self._mean_sigmoid.count:
             self._mean_sigmoid.update(p)
             mean = self._mean_sigmoid.value
         else:
             mean = self._mean_sigmoid.value
             self._mean_sigmoid.update(p)
-        return compose(self.name, np.full_like(z, self._budget), factors=(p / mean,), mean_sigmoid=mean)
+        return importance(self.name, np.full_like(p, self._budget), factor=p / mean, mean_sigmoid=mean)
 
     def snapshot(self) -> State:
         """Return the running mean and the rows behind it."""

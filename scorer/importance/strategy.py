@@ -1,10 +1,13 @@
-"""What every importance strategy is: scores in, inclusion probability and weight out."""
+"""What every importance strategy is: scored rows in, inclusion probability and weight out."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from stream.events import LabeledImpression
 
 Doubles = npt.NDArray[np.float64]
 
@@ -12,7 +15,30 @@ State = dict[str, float]
 """Running state of a strategy by name, so that a restarted scorer continues where it was."""
 
 MIN_FACTOR, MAX_FACTOR = 0.1, 10.0
-"""Bounds of the product of a strategy's weight factors; the sampling correction is not among them."""
+"""Bounds of the product of all weight factors; the sampling correction is not among them, and 0 stays 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredRows:
+    """All that a strategy may look at: some labeled rows and one forward pass over them, as arrays of one length.
+
+    Attributes:
+        z: Logits of the live version.
+        label: 1 for clicked, 0 for not.
+        hidden_norm: L2 norms of the head's inputs.
+        reference_z: Logits of the reference version, NaN where it did not score; None when there is none.
+        labeled: The rows themselves, for factors that look at kinds, positions or business rules; may be left out
+            where none does.
+    """
+
+    z: Doubles
+    label: Doubles
+    hidden_norm: Doubles
+    reference_z: Doubles | None = None
+    labeled: Sequence[LabeledImpression] = ()
+
+    def __len__(self) -> int:
+        return len(self.z)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +48,9 @@ class Importance:
     Attributes:
         strategy: Name of the strategy that decided; another one's when a strategy fell back.
         inclusion_probability: pi, the probability that the row is learned.
-        importance_weight: w, its weight in the loss if it is learned. Over the learned rows w has mean 1.
+        sampling_correction: What makes up for pi, budget / pi for unbiased sampling, else 1. Never clipped or
+            renormalised: that would move the fixed point (a true 1 % click rate was learned as 2 %).
+        factor: Product of all other weight factors, not yet clipped.
         logit_offset: Added to z in the training loss only.
         mean_score: Running mean of the importance score that normalised pi; None when the strategy has none.
         mean_sigmoid: Running mean of sigmoid(z) that normalised w; None when the strategy has none.
@@ -30,10 +58,25 @@ class Importance:
 
     strategy: str
     inclusion_probability: Doubles
-    importance_weight: Doubles
+    sampling_correction: Doubles
+    factor: Doubles
     logit_offset: Doubles
     mean_score: float | None = None
     mean_sigmoid: float | None = None
+
+    @property
+    def importance_weight(self) -> Doubles:
+        """w, the weight in the loss of a row that is learned.
+
+        The product of the factors is clipped once, here, to [MIN_FACTOR, MAX_FACTOR]; a factor of exactly 0 (a known
+        bot) is a decision and stays 0.
+        """
+        clipped = np.where(self.factor > 0, np.clip(self.factor, MIN_FACTOR, MAX_FACTOR), 0.0)
+        return np.asarray(self.sampling_correction * clipped)
+
+    def times(self, factor: Doubles) -> "Importance":
+        """Return the importance with one weight factor more."""
+        return replace(self, factor=self.factor * factor)
 
 
 class Strategy(Protocol):
@@ -47,14 +90,8 @@ class Strategy(Protocol):
     def name(self) -> str:
         """Its name in settings and records."""
 
-    def weigh(self, z: Doubles, label: Doubles, hidden_norm: Doubles) -> Importance:
-        """Return what the rows teach.
-
-        Args:
-            z: Logits of the live version.
-            label: 1 for clicked, 0 for not.
-            hidden_norm: L2 norms of the head's inputs.
-        """
+    def weigh(self, rows: ScoredRows) -> Importance:
+        """Return what the rows teach."""
 
     def snapshot(self) -> State:
         """Return the running state."""
@@ -63,31 +100,24 @@ class Strategy(Protocol):
         """Continue from a state that `snapshot` gave."""
 
 
-def compose(
+def importance(
     name: str,
     inclusion_probability: Doubles,
     *,
-    sampling_correction: Doubles | float = 1.0,
-    factors: tuple[Doubles, ...] = (),
+    sampling_correction: Doubles | None = None,
+    factor: Doubles | None = None,
     logit_offset: Doubles | None = None,
     mean_score: float | None = None,
     mean_sigmoid: float | None = None,
 ) -> Importance:
-    """Return the importance whose weight is the sampling correction times the product of the factors.
-
-    The product is clipped once to [MIN_FACTOR, MAX_FACTOR]. The correction budget/pi is never clipped or renormalised:
-    that would move the fixed point (a true 1 % click rate was learned as 2 %).
-    """
-    product = np.ones_like(inclusion_probability)
-    for factor in factors:
-        product = product * factor
-    if factors:
-        product = np.clip(product, MIN_FACTOR, MAX_FACTOR)
+    """Return an importance in which whatever is not named is neutral: correction 1, factor 1, offset 0."""
+    ones = np.ones_like(inclusion_probability)
     return Importance(
         strategy=name,
         inclusion_probability=inclusion_probability,
-        importance_weight=product * sampling_correction,
-        logit_offset=np.zeros_like(inclusion_probability) if logit_offset is None else logit_offset,
+        sampling_correction=ones if sampling_correction is None else sampling_correction,
+        factor=ones if factor is None else factor,
+        logit_offset=np.zeros_like(ones) if logit_offset is None else logit_offset,
         mean_score=mean_score,
         mean_sigmoid=mean_sigmoid,
     )

@@ -4,6 +4,7 @@ import torch
 
 from scorer.engine import Engine
 from scorer.importance.strategies import build_strategy
+from scorer.importance.strategy import ScoredRows
 from scorer.registry import version_name
 from scorer.scoring import Scoring
 from scorer.settings import ScorerSettings
@@ -46,7 +47,7 @@ def test_an_example_carries_the_live_score_and_its_version(live):
 def test_an_example_carries_what_the_strategy_decided(live):
     scored = live.score([row.impression for row in ROWS])
     label = np.array([row.label for row in ROWS], dtype=float)
-    expected = build_strategy("gradnorm_is", 0.5).weigh(scored.z, label, scored.hidden_norm)
+    expected = build_strategy("gradnorm_is", 0.5).weigh(ScoredRows(scored.z, label, scored.hidden_norm))
     examples = score(live)
     assert [example.inclusion_probability for example in examples] == expected.inclusion_probability.tolist()
     assert [example.importance_weight for example in examples] == expected.importance_weight.tolist()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from scorer.importance.effective_sample_size import WatchedStrategy, effective_sample_size
-from scorer.importance.strategy import compose
+from scorer.importance.strategy import ScoredRows, importance
 
 
 class LopsidedStrategy:
@@ -13,9 +13,9 @@ class LopsidedStrategy:
     def __init__(self, period):
         self.period = period
 
-    def weigh(self, z, label, hidden_norm):
-        weight = np.where(np.arange(len(z)) % self.period == 0, float(self.period), 1e-6)
-        return compose(self.name, np.full_like(z, 0.5), sampling_correction=weight)
+    def weigh(self, rows):
+        weight = np.where(np.arange(len(rows)) % self.period == 0, float(self.period), 1e-6)
+        return importance(self.name, np.full(len(rows), 0.5), sampling_correction=weight)
 
     def snapshot(self):
         return {}
@@ -25,7 +25,7 @@ class LopsidedStrategy:
 
 
 def weigh(strategy, size=500):
-    return strategy.weigh(np.zeros(size), np.zeros(size), np.ones(size))
+    return strategy.weigh(ScoredRows(np.zeros(size), np.zeros(size), np.ones(size)))
 
 
 def test_equal_weights_count_fully_and_one_heavy_row_counts_as_one():

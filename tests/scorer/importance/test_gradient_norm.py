@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from scorer.importance.gradient_norm import UNIFORM_SHARE, GradientNormSampling
-from scorer.importance.strategy import sigmoid
+from scorer.importance.strategy import ScoredRows, sigmoid
 
 
 def rows(size, click_rate=0.1, seed=0):
@@ -13,7 +13,7 @@ def rows(size, click_rate=0.1, seed=0):
 
 
 def stream(strategy, num_batches, size=64, click_rate=0.1):
-    return [strategy.weigh(*rows(size, click_rate, seed)) for seed in range(num_batches)]
+    return [strategy.weigh(ScoredRows(*rows(size, click_rate, seed))) for seed in range(num_batches)]
 
 
 @pytest.mark.parametrize("budget", [0.05, 0.25, 0.5, 0.8])
@@ -40,15 +40,15 @@ def test_the_weight_is_budget_over_pi_and_at_most_one_over_the_uniform_share():
 def test_a_row_is_likelier_the_longer_its_last_layer_gradient():
     z, label, hidden_norm = rows(1000)
     length = np.abs(sigmoid(z) - label) * np.sqrt(hidden_norm**2 + 1)
-    pi = GradientNormSampling(0.25).weigh(z, label, hidden_norm).inclusion_probability
+    pi = GradientNormSampling(0.25).weigh(ScoredRows(z, label, hidden_norm)).inclusion_probability
     assert (np.diff(pi[np.argsort(length)]) >= -1e-12).all()
 
 
 def test_pi_follows_from_the_recorded_normaliser():
     strategy = GradientNormSampling(0.5)
-    strategy.weigh(*rows(500))
+    strategy.weigh(ScoredRows(*rows(500)))
     z, label, hidden_norm = rows(50, seed=1)
-    importance = strategy.weigh(z, label, hidden_norm)
+    importance = strategy.weigh(ScoredRows(z, label, hidden_norm))
     score = np.abs(sigmoid(z) - label) * np.sqrt(hidden_norm**2 + 1)
     expected = np.minimum(1, 0.5 * (0.8 * score / importance.mean_score + 0.2))
     np.testing.assert_allclose(importance.inclusion_probability, expected)
@@ -56,7 +56,7 @@ def test_pi_follows_from_the_recorded_normaliser():
 
 def test_without_cut_rows_the_normaliser_is_the_mean_score():
     z, label, hidden_norm = rows(500)
-    importance = GradientNormSampling(0.01).weigh(z, label, hidden_norm)
+    importance = GradientNormSampling(0.01).weigh(ScoredRows(z, label, hidden_norm))
     score = np.abs(sigmoid(z) - label) * np.sqrt(hidden_norm**2 + 1)
     assert importance.mean_score == pytest.approx(score.mean())
 
@@ -65,7 +65,7 @@ def test_the_weighted_gradient_of_kept_rows_is_the_full_gradient():
     """Monte Carlo over draws: E[kept * w * g] / budget equals the mean of g for any row statistic g."""
     random = np.random.default_rng(5)
     z, label, hidden_norm = rows(400)
-    importance = GradientNormSampling(0.25).weigh(z, label, hidden_norm)
+    importance = GradientNormSampling(0.25).weigh(ScoredRows(z, label, hidden_norm))
     gradient = (sigmoid(z) - label)[:, None] * random.normal(size=(400, 3))
     draws = random.random((20_000, 400)) < importance.inclusion_probability
     estimates = (draws * importance.importance_weight) @ gradient / (0.25 * 400)
@@ -75,7 +75,7 @@ def test_the_weighted_gradient_of_kept_rows_is_the_full_gradient():
 
 def test_its_variance_is_below_that_of_uniform_sampling():
     z, label, hidden_norm = rows(4000, click_rate=0.05)
-    pi = GradientNormSampling(0.25).weigh(z, label, hidden_norm).inclusion_probability
+    pi = GradientNormSampling(0.25).weigh(ScoredRows(z, label, hidden_norm)).inclusion_probability
     squared = ((sigmoid(z) - label) ** 2) * (hidden_norm**2 + 1)
     assert ((1 - pi) / pi * squared).sum() < 0.5 * ((1 - 0.25) / 0.25 * squared).sum()
 
@@ -88,7 +88,7 @@ def test_a_click_rate_learned_through_it_is_the_true_one():
     learned = []
     for step in range(6000):
         label = (random.random(32) < 0.05).astype(float)
-        importance = strategy.weigh(np.full(32, bias), label, np.full(32, 5.0))
+        importance = strategy.weigh(ScoredRows(np.full(32, bias), label, np.full(32, 5.0)))
         kept = random.random(32) < importance.inclusion_probability
         gradient = (importance.importance_weight * (sigmoid(np.full(32, bias)) - label))[kept].sum() / 8
         bias -= 0.1 * gradient

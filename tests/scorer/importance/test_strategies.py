@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from scorer.importance.strategies import STRATEGIES, build_strategy
+from scorer.importance.strategy import ScoredRows
 
 RANDOM = np.random.default_rng(0)
 Z = RANDOM.normal(-2, 1, 500)
@@ -11,7 +12,7 @@ HIDDEN_NORM = RANDOM.uniform(4, 6, 500)
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_every_strategy_gives_each_row_a_probability_and_a_finite_weight(name):
-    importance = build_strategy(name, 0.5).weigh(Z, LABEL, HIDDEN_NORM)
+    importance = build_strategy(name, 0.5).weigh(ScoredRows(Z, LABEL, HIDDEN_NORM))
     assert importance.strategy == name
     assert ((importance.inclusion_probability >= 0) & (importance.inclusion_probability <= 1)).all()
     for values in (importance.inclusion_probability, importance.importance_weight, importance.logit_offset):
@@ -22,10 +23,10 @@ def test_every_strategy_gives_each_row_a_probability_and_a_finite_weight(name):
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_every_strategy_goes_on_from_its_snapshot(name):
     first = build_strategy(name, 0.5)
-    first.weigh(Z, LABEL, HIDDEN_NORM)
+    first.weigh(ScoredRows(Z, LABEL, HIDDEN_NORM))
     second = build_strategy(name, 0.5)
     second.restore(first.snapshot())
-    expected, found = (strategy.weigh(Z + 1, LABEL, HIDDEN_NORM) for strategy in (first, second))
+    expected, found = (strategy.weigh(ScoredRows(Z + 1, LABEL, HIDDEN_NORM)) for strategy in (first, second))
     np.testing.assert_array_equal(found.inclusion_probability, expected.inclusion_probability)
     np.testing.assert_array_equal(found.importance_weight, expected.importance_weight)
 
@@ -33,7 +34,7 @@ def test_every_strategy_goes_on_from_its_snapshot(name):
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_no_strategy_changes_its_input(name):
     z, label, hidden_norm = Z.copy(), LABEL.copy(), HIDDEN_NORM.copy()
-    build_strategy(name, 0.5).weigh(z, label, hidden_norm)
+    build_strategy(name, 0.5).weigh(ScoredRows(z, label, hidden_norm))
     assert (z == Z).all()
     assert (label == LABEL).all()
     assert (hidden_norm == HIDDEN_NORM).all()
