@@ -18,7 +18,7 @@ class Scoring:
     Args:
         live: Engine of the live version.
         strategy: Decides what a row teaches.
-        frozen: Engine of the frozen version; None until there is one.
+        frozen: Engine of the frozen version, which is also the strategies' reference; None until there is one.
         control: Engine of the uniform control, if one runs.
         frozen_share: Share of rows, by hash of the id, that the frozen version and the control score too.
 
@@ -61,7 +61,8 @@ class Scoring:
             message = f"version {scored.version} gave a score that is not finite; roll back to an earlier version"
             raise FloatingPointError(message)
         labels = np.array([row.label for row in labeled], dtype=np.float64)
-        importance = self.strategy.weigh(ScoredRows(scored.z, labels, scored.hidden_norm, labeled=labeled))
+        reference_z = np.array([frozen[index].z if index in frozen else np.nan for index in range(len(labeled))])
+        importance = self.strategy.weigh(ScoredRows(scored.z, labels, scored.hidden_norm, reference_z, labeled))
         scored_ms = clock_ms()
         self.num_tokens += scored.num_tokens
         self.num_unknown += scored.num_unknown

@@ -3,30 +3,50 @@
 from collections.abc import Callable
 
 from scorer.importance.controls import FixedShare
+from scorer.importance.delayed_clicks import FakeNegativeWeighting
 from scorer.importance.effective_sample_size import WatchedStrategy
 from scorer.importance.gradient_norm import GradientNormSampling
+from scorer.importance.local_case_control import LocalCaseControl
+from scorer.importance.negative_downsampling import NegativeDownsampling
+from scorer.importance.noise_correction import NoiseCorrection
+from scorer.importance.placebo import Placebo
+from scorer.importance.reference_loss import ReferenceLoss
 from scorer.importance.seed_sigmoid import SeedSigmoid
 from scorer.importance.strategy import Strategy
+from scorer.importance.top_loss import TopLoss
+from scorer.settings import ImportanceSettings
 
-STRATEGIES: dict[str, Callable[[float], Strategy]] = {
-    "full": lambda budget: FixedShare("full", 1.0),
-    "uniform": lambda budget: FixedShare("uniform", budget),
-    "no_update": lambda budget: FixedShare("no_update", 0.0),
-    "seed_sigmoid": lambda budget: WatchedStrategy(SeedSigmoid(budget), budget),
-    "gradnorm_is": lambda budget: WatchedStrategy(GradientNormSampling(budget), budget),
+STRATEGIES: dict[str, Callable[[float, ImportanceSettings], Strategy]] = {
+    "full": lambda budget, _: FixedShare("full", 1.0),
+    "uniform": lambda budget, _: FixedShare("uniform", budget),
+    "no_update": lambda budget, _: FixedShare("no_update", 0.0),
+    "seed_sigmoid": lambda budget, _: WatchedStrategy(SeedSigmoid(budget), budget),
+    "gradnorm_is": lambda budget, _: WatchedStrategy(GradientNormSampling(budget), budget),
+    "negdown_offset": lambda budget, _: NegativeDownsampling(budget),
+    "lcc_offset": lambda budget, _: LocalCaseControl(budget),
+    "noise_fc": lambda budget, settings: WatchedStrategy(NoiseCorrection(budget, settings), budget),
+    "rho_ref": lambda budget, settings: WatchedStrategy(ReferenceLoss(budget, settings), budget),
+    # Not watched: `uniform` would learn the fake negatives as real ones.
+    "delay_fnw": lambda budget, _: FakeNegativeWeighting(budget),
+    # The next two weigh only what the trainer replays (trainer/replay_weights.py); new rows are drawn uniformly.
+    "recency": lambda budget, _: FixedShare("recency", budget),
+    "density_ratio": lambda budget, _: FixedShare("density_ratio", budget),
+    "topk_loss": lambda budget, _: TopLoss(budget),
+    "placebo": lambda budget, _: WatchedStrategy(Placebo(GradientNormSampling(budget)), budget),
 }
-"""What makes each strategy from the budget."""
+"""What makes each strategy from the budget and the settings."""
 
 
-def build_strategy(name: str, budget: float) -> Strategy:
+def build_strategy(name: str, budget: float, settings: ImportanceSettings | None = None) -> Strategy:
     """Return a new strategy.
 
     Args:
         name: One of `STRATEGIES`.
         budget: Expected share of labeled rows that are learned, in (0, 1].
+        settings: Parameters of the strategies; read from environment and file by default.
 
     Raises:
-        ValueError: there is no such strategy or budget.
+        ValueError: there is no such strategy or budget, or a setting is wrong.
     """
     if name not in STRATEGIES:
         message = f"scorer.strategy={name!r} is not one of {', '.join(STRATEGIES)}"
@@ -34,4 +54,4 @@ def build_strategy(name: str, budget: float) -> Strategy:
     if not 0 < budget <= 1:
         message = f"scorer.budget={budget} is not a share; set it above 0 and at most 1 (no_update learns nothing)"
         raise ValueError(message)
-    return STRATEGIES[name](budget)
+    return STRATEGIES[name](budget, settings or ImportanceSettings())
