@@ -163,7 +163,7 @@ class ModelRegistry:
         if verify:
             _refuse(version, file_problems(directory, unshared))
         if sharing is not None and {CONFIG, FROZEN} <= shared:
-            model = _copy_with_shared_tensors(sharing.model)
+            model = copy_with_shared_tensors(sharing.model)
             model.load_state_dict(sharing.model.state_dict() | load_file(directory / TRAINED))
         else:
             model = CtrBert(msgspec.json.decode((directory / CONFIG).read_bytes(), type=CtrConfig)).to(device)
@@ -303,7 +303,8 @@ def _shared_files(manifest: Manifest, sharing: ModelBundle | None) -> set[str]:
     return {name for name in SHARED_FILES if digests.get(name) == manifest.files.get(name)}
 
 
-def _copy_with_shared_tensors(model: CtrBert) -> CtrBert:
+def copy_with_shared_tensors(model: CtrBert) -> CtrBert:
+    """Return a copy whose trained tensors are its own; those that do not learn are shared with the original."""
     trained = model.trainable_parameters()
     shared = {id(parameter): parameter for name, parameter in model.named_parameters() if name not in trained}
     return copy.deepcopy(model, memo=dict(shared))

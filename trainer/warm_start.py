@@ -120,7 +120,7 @@ def warm_start(
     parent = checkpoint.state.champion
     bundle = publisher.registry.load(parent)
     learner = Learner(bundle.model, trainer, bundle.precision)
-    _learn_log(list(rows), bundle, learner, trainer, progress)
+    learn_log(list(rows), bundle, learner, trainer, progress)
     version = version_name(line, 1)
     bundle = ModelBundle(bundle.model, bundle.featurizer, bundle.statistics, version, bundle.precision)
     publisher.publish(bundle, parent=parent, covered={}, gate=_EXEMPT)
@@ -144,9 +144,16 @@ def labels_of(
     return list(itertools.islice(join_log(events, join), limit))
 
 
-def _learn_log(
+def learn_log(
     rows: list[LabeledImpression], bundle: ModelBundle, learner: Learner, settings: TrainerSettings, progress: Progress
 ) -> None:
+    """Teach a new model the rows of a log, in order, each once with weight 1.
+
+    The bias of the head starts at the log odds of the click rate, so that no step is spent on learning it.
+
+    Raises:
+        ValueError: the log holds no clicks, or nothing but clicks.
+    """
     num_clicks = sum(row.label for row in rows)
     if not 0 < num_clicks < len(rows):
         message = f"the log has {num_clicks} clicks in {len(rows)} impressions; a warm start needs both outcomes"
