@@ -5,6 +5,7 @@ from collections.abc import Callable
 from scorer.importance.controls import FixedShare
 from scorer.importance.delayed_clicks import FakeNegativeWeighting
 from scorer.importance.effective_sample_size import WatchedStrategy
+from scorer.importance.factors import FactoredStrategy, build_factors
 from scorer.importance.gradient_norm import GradientNormSampling
 from scorer.importance.local_case_control import LocalCaseControl
 from scorer.importance.negative_downsampling import NegativeDownsampling
@@ -38,15 +39,15 @@ STRATEGIES: dict[str, Callable[[float, ImportanceSettings], Strategy]] = {
 
 
 def build_strategy(name: str, budget: float, settings: ImportanceSettings | None = None) -> Strategy:
-    """Return a new strategy.
+    """Return a new strategy, with the weight factors that the settings turn on.
 
     Args:
         name: One of `STRATEGIES`.
         budget: Expected share of labeled rows that are learned, in (0, 1].
-        settings: Parameters of the strategies; read from environment and file by default.
+        settings: Parameters of strategies and factors; read from environment and file by default.
 
     Raises:
-        ValueError: there is no such strategy or budget, or a setting is wrong.
+        ValueError: there is no such strategy or budget, or a setting or the rule file is wrong.
     """
     if name not in STRATEGIES:
         message = f"scorer.strategy={name!r} is not one of {', '.join(STRATEGIES)}"
@@ -54,4 +55,7 @@ def build_strategy(name: str, budget: float, settings: ImportanceSettings | None
     if not 0 < budget <= 1:
         message = f"scorer.budget={budget} is not a share; set it above 0 and at most 1 (no_update learns nothing)"
         raise ValueError(message)
-    return STRATEGIES[name](budget, settings or ImportanceSettings())
+    settings = settings or ImportanceSettings()
+    strategy = STRATEGIES[name](budget, settings)
+    factors = build_factors(settings)
+    return FactoredStrategy(strategy, factors) if factors else strategy
