@@ -1,9 +1,11 @@
 """The label join on real Kafka: worker processes are killed and moved about, labels are held against the truth."""
 
+import random
 import time
 from collections import Counter
 from pathlib import Path
 
+import msgspec
 import pytest
 from kafka import KafkaProducer
 
@@ -11,7 +13,7 @@ from stream.events import Click, Impression, decode_labeled, encode
 from stream.settings import KafkaSettings
 from stream.topic_admin import apply_topics
 from stream.topics import topic_name
-from tests.stream.traffic import QUIET_SECONDS, Shop, Worker, compare, read_all, wait_for, wait_until_settled
+from tests.stream.traffic import QUIET_SECONDS, Shop, Truth, Worker, compare, read_all, wait_for, wait_until_settled
 
 pytestmark = pytest.mark.kafka
 
@@ -65,6 +67,45 @@ def test_workers_come_and_go_and_no_label_is_lost(kafka: KafkaSettings, tmp_path
         shop.join()
         wait_until_settled(wide)
     assert_exact(wide, shop)
+
+
+def send_past(kafka: KafkaSettings, truth: Truth, first_ms: int, last_ms: int, name: str) -> None:
+    """Send impressions and clicks of the past in event-time order, as if they came then; some clicks are late."""
+    draw = random.Random(name)
+    events: list[Impression | Click] = []
+    for number, time_ms in enumerate(range(first_ms, last_ms, 1_500)):
+        impression = msgspec.structs.replace(shown(f"{name}{number}"), event_time_ms=time_ms)
+        truth.impressions[impression.impression_id] = time_ms
+        events.append(impression)
+        if draw.random() < 0.3:
+            clicked_ms = time_ms + draw.randrange(1_000, int(truth.window_ms * 1.1))
+            if clicked_ms < last_ms:
+                click = Click(click_id=f"{name}{number}-c", impression_id=f"{name}{number}", event_time_ms=clicked_ms)
+                truth.clicks[click.click_id] = click
+                events.append(click)
+    producer = KafkaProducer(**kafka.client_options(), acks="all", linger_ms=5)
+    for event in sorted(events, key=lambda event: event.event_time_ms):
+        producer.send(
+            topic_name("events", kafka), key=b"k", value=encode(event), timestamp_ms=event.event_time_ms, partition=0
+        )
+    producer.flush()
+    producer.close()
+
+
+def test_a_window_of_ten_minutes_survives_kills_with_hundreds_of_impressions_open(kafka: KafkaSettings, tmp_path: Path):
+    minute, now_ms = 60_000, int(time.time() * 1000)
+    truth = Truth(window_ms=10 * minute)
+    with Worker(kafka, "a", tmp_path, window_seconds=600) as worker:
+        for first, last in ((-40, -30), (-30, -20), (-20, -11)):
+            send_past(kafka, truth, now_ms + first * minute, now_ms + last * minute, f"from{first}-")
+            wait_for(lambda: (worker.metric("millstream_stream_pending_impressions") or 0) > 300)
+            worker.kill()
+            worker.start()
+        send(kafka, [(b"k", encode(shown("closer")))])  # its time closes every window that began before
+        wait_for(lambda: len(read_all(kafka, "labeled-impressions")) >= len(truth.impressions))
+    result = compare(kafka, truth)
+    assert (result.lost, result.wrong, result.unaccounted_clicks) == (set(), set(), set())
+    assert sum(len(clicks) for clicks in truth.joined().values()) > 150
 
 
 def test_bad_records_become_dead_letters_and_repeats_are_counted_once(kafka: KafkaSettings, tmp_path: Path):
