@@ -180,7 +180,7 @@ class ScorerAgent:
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
             self._metrics.stage_seconds.labels("publish").observe(time.perf_counter() - started)
-            self._metrics.count(scored, self._settings.strategy)
+            self._metrics.count(scored, self._scoring.strategy)
             self._metrics.show_tokens(self._scoring.num_tokens, self._scoring.num_unknown)
             self._acknowledge(batch)
             return

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from scorer.importance.effective_sample_size import REASONS as FALLBACK_REASONS
+from scorer.importance.effective_sample_size import WatchedStrategy
+from scorer.importance.strategy import Strategy
 from scorer.micro_batch import MicroBatch
 from scorer.model_slot import SWAP_RESULTS
 from scorer.registry import parse_version
@@ -99,9 +102,20 @@ class ScorerMetrics:
         )
         self.send_failures = _counter(registry, "send_failures_total", "Micro-batches that had to be sent again")
         self.score_failures = _counter(registry, "score_failures_total", "Micro-batches whose scoring failed")
-        self.fallbacks = _counter(
-            registry, "fallback_rows_total", "Rows weighed by a strategy that another fell back to"
+        self.fallbacks = Counter(
+            "millstream_scorer_fallback_rows_total",
+            "Rows that uniform weighed instead: ess, the effective sample collapsed; variance, selection cannot pay",
+            ["reason"],
+            registry=registry,
         )
+        for reason in FALLBACK_REASONS:
+            self.fallbacks.labels(reason)
+        self.variance_ratio = _gauge(
+            registry,
+            "variance_ratio",
+            "Variance of uniform sampling over that of sampling by the strategy's score; NaN for one that has none",
+        )
+        self.variance_ratio.set(float("nan"))
         self.rebalances = _counter(registry, "rebalances_total", "Times partitions were taken away")
         self.tokens = _gauge(registry, "scored_tokens", "Tokens the live version has scored since the start")
         self.unknown_tokens = _gauge(registry, "unknown_tokens_ratio", "Share of them unknown to the tokenizer")
@@ -132,12 +146,12 @@ class ScorerMetrics:
             "Effective sample size of the weights of learned rows, as a share of those rows, last micro-batch",
         )
 
-    def count(self, batch: MicroBatch, strategy: str) -> None:
+    def count(self, batch: MicroBatch, strategy: Strategy) -> None:
         """Count a confirmed micro-batch.
 
         Args:
             batch: What was written.
-            strategy: Name of the strategy that was asked for.
+            strategy: What weighed it, in the state in which that left it.
         """
         self.batches.inc()
         for reason in batch.dead_letters:
@@ -149,12 +163,19 @@ class ScorerMetrics:
         clicks = sum(example.labeled.label for example in examples)
         self.rows.labels("1").inc(clicks)
         self.rows.labels("0").inc(len(examples) - clicks)
-        self.fallbacks.inc(sum(example.strategy != strategy for example in examples))
+        if isinstance(strategy, WatchedStrategy):
+            self._show_watch(strategy, sum(example.strategy != strategy.name for example in examples))
         for example in examples:
             self.label_delay.observe((example.scored_ms - example.labeled.label_due_ms) / 1000)
             self.inclusion.observe(example.inclusion_probability)
             self.weight.observe(example.importance_weight)
         self.effective_sample_size.set(_effective_share(examples))
+
+    def _show_watch(self, strategy: WatchedStrategy, num_replaced: int) -> None:
+        if num_replaced:
+            self.fallbacks.labels(strategy.reason).inc(num_replaced)
+        if strategy.variance_ratio is not None:
+            self.variance_ratio.set(strategy.variance_ratio)
 
     def show_tokens(self, num_tokens: int, num_unknown: int) -> None:
         """Show how much text was read since the start, and how much of it the tokenizer did not know."""

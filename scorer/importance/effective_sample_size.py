@@ -1,14 +1,29 @@
-"""Effective sample size, and the fallback of a strategy whose weights leave too little of it."""
+"""Effective sample size, and the watch that replaces a strategy by `uniform` while selecting rows cannot pay."""
+
+from typing import Literal, get_args
 
 from scorer.importance.controls import FixedShare
 from scorer.importance.running import RunningMean
 from scorer.importance.strategy import Doubles, Importance, ScoredRows, State, Strategy
+from scorer.importance.variance_ratio import SelectsByScore
 
 MIN_SHARE = 0.3
 """Below this effective share a few heavy rows decide what is learned."""
 
+MIN_RATIO = 1.2
+"""Variance ratio below which `uniform` takes over. Scoring costs nothing more, since evaluation needs it, so in theory
+anything above 1 pays; the margin is for the uniform floor of pi and for scores that are some updates old."""
+
+RESUME_RATIO = 1.25
+"""Variance ratio from which the strategy is trusted again: higher, so that noise does not make it change hands."""
+
 MIN_ROWS = 2000.0
-"""Rows that are weighed before the effective share is believed."""
+"""Rows that are weighed before the effective share or the variance ratio is believed."""
+
+Reason = Literal["ess", "variance"]
+"""Why rows are weighed by `uniform`: the weights' effective sample collapsed, or the scores are too much alike."""
+
+REASONS: tuple[Reason, ...] = get_args(Reason)
 
 
 def effective_sample_size(weight: Doubles) -> float:
@@ -18,27 +33,35 @@ def effective_sample_size(weight: Doubles) -> float:
 
 
 class WatchedStrategy:
-    """A strategy that is replaced by `uniform` while the effective share of its learned rows is below MIN_SHARE.
+    """A strategy that is replaced by `uniform` while its weights harm or its selection cannot pay.
 
-    The share is ESS / n over a running window of rows, each counted with its probability pi of being learned, so
-    that it needs no knowledge of who was drawn: (sum pi w)^2 / (sum pi * sum pi w^2). The strategy goes on weighing
-    unseen while it is replaced, and takes over again when its share recovers.
+    ess: the effective share of its learned rows is below MIN_SHARE. The share is ESS / n over a running window of rows,
+    each counted with its probability pi of being learned, so that it needs no knowledge of who was drawn:
+    (sum pi w)^2 / (sum pi * sum pi w^2).
+
+    variance: the strategy is a `SelectsByScore` and its variance ratio fell below MIN_RATIO, and has not come back to
+    RESUME_RATIO since.
+
+    The strategy goes on weighing unseen while it is replaced, and takes over again when what was wrong has passed.
 
     Args:
         strategy: Whose weights are watched.
         budget: Share that `uniform` learns.
 
     Attributes:
-        num_replaced: Rows that `uniform` weighed instead.
+        num_replaced: Rows that `uniform` weighed instead, by reason.
+        reason: Why `uniform` last replaced it; None before it ever did.
     """
 
     def __init__(self, strategy: Strategy, budget: float) -> None:
-        self.num_replaced = 0
+        self.num_replaced: dict[Reason, int] = dict.fromkeys(REASONS, 0)
+        self.reason: Reason | None = None
         self._strategy = strategy
         self._uniform = FixedShare("uniform", budget)
         self._learned = RunningMean()
         self._weight = RunningMean()
         self._weight_squared = RunningMean()
+        self._cannot_pay = False
 
     @property
     def name(self) -> str:
@@ -51,6 +74,11 @@ class WatchedStrategy:
         spread = self._learned.value * self._weight_squared.value
         return self._weight.value**2 / spread if spread > 0 else 1.0
 
+    @property
+    def variance_ratio(self) -> float | None:
+        """Uniform sampling's variance over the strategy's; None where it does not select by a score."""
+        return self._strategy.variance_ratio if isinstance(self._strategy, SelectsByScore) else None
+
     def weigh(self, rows: ScoredRows) -> Importance:
         """Return what the rows teach, by the strategy or by its replacement."""
         taught = self._strategy.weigh(rows)
@@ -58,9 +86,11 @@ class WatchedStrategy:
         self._learned.update(pi)
         self._weight.update(pi * weight)
         self._weight_squared.update(pi * weight**2)
-        if self._learned.count < MIN_ROWS or self.effective_share >= MIN_SHARE:
+        trouble = self._trouble()
+        if trouble is None:
             return taught
-        self.num_replaced += len(rows)
+        self.reason = trouble
+        self.num_replaced[trouble] += len(rows)
         return self._uniform.weigh(rows)
 
     def snapshot(self) -> State:
@@ -70,6 +100,7 @@ class WatchedStrategy:
             "watched_learned": self._learned.value,
             "watched_weight": self._weight.value,
             "watched_weight_squared": self._weight_squared.value,
+            "watched_cannot_pay": float(self._cannot_pay),
         }
 
     def restore(self, state: State) -> None:
@@ -83,3 +114,14 @@ class WatchedStrategy:
         for name, window in windows.items():
             window.value = state[name]
             window.count = state["watched_rows"]
+        self._cannot_pay = bool(state["watched_cannot_pay"])
+
+    def _trouble(self) -> Reason | None:
+        if self._learned.count < MIN_ROWS:
+            return None
+        ratio = self.variance_ratio
+        if ratio is not None:
+            self._cannot_pay = ratio < (RESUME_RATIO if self._cannot_pay else MIN_RATIO)
+        if self.effective_share < MIN_SHARE:
+            return "ess"
+        return "variance" if self._cannot_pay else None

@@ -1,8 +1,11 @@
 import math
 
+import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
+from scorer.importance.strategies import build_strategy
+from scorer.importance.strategy import ScoredRows
 from scorer.metrics import ScorerMetrics
 from scorer.micro_batch import MicroBatch
 from stream.events import RoleScore, WeightedExample
@@ -42,31 +45,47 @@ def test_counters_with_fixed_labels_start_at_zero(shown: CollectorRegistry) -> N
 
 
 def test_a_confirmed_batch_is_counted(shown: CollectorRegistry) -> None:
-    ScorerMetrics(shown).count(batch([1.0, 1.0, 1.0]), "uniform")
+    ScorerMetrics(shown).count(batch([1.0, 1.0, 1.0]), build_strategy("uniform", 0.5))
     assert value(shown, "rows_total", label="0") == 2
     assert value(shown, "rows_total", label="1") == 1
     assert value(shown, "dead_letters_total", reason="malformed") == 1
     assert value(shown, "label_delay_seconds_sum") == 6.0
-    assert value(shown, "fallback_rows_total") == 0
 
 
-def test_rows_of_a_strategy_that_was_not_asked_for_are_fallbacks(shown: CollectorRegistry) -> None:
-    ScorerMetrics(shown).count(batch([1.0, 1.0]), "gradnorm_is")
-    assert value(shown, "fallback_rows_total") == 2
+def test_rows_that_uniform_weighed_instead_are_counted_by_reason(shown: CollectorRegistry) -> None:
+    strategy = build_strategy("gradnorm_is", 0.5)
+    half_clicked = ScoredRows(np.zeros(4000), np.arange(4000) % 2.0, np.ones(4000))
+    assert strategy.weigh(half_clicked).strategy == "uniform"
+    ScorerMetrics(shown).count(batch([1.0, 1.0], strategy="uniform"), strategy)
+    assert value(shown, "fallback_rows_total", reason="variance") == 2
+    assert value(shown, "fallback_rows_total", reason="ess") == 0
+    assert value(shown, "variance_ratio") == pytest.approx(1.0)
+
+
+def test_rows_of_the_strategy_itself_are_no_fallbacks(shown: CollectorRegistry) -> None:
+    ScorerMetrics(shown).count(batch([1.0, 1.0], strategy="gradnorm_is"), build_strategy("gradnorm_is", 0.5))
+    assert value(shown, "fallback_rows_total", reason="variance") == 0
+
+
+def test_a_strategy_without_a_score_has_no_variance_ratio(shown: CollectorRegistry) -> None:
+    ScorerMetrics(shown).count(batch([1.0]), build_strategy("uniform", 0.5))
+    ratio = value(shown, "variance_ratio")
+    assert ratio is not None
+    assert math.isnan(ratio)
 
 
 def test_equal_weights_have_the_full_effective_sample_size(shown: CollectorRegistry) -> None:
-    ScorerMetrics(shown).count(batch([2.0, 2.0, 2.0]), "uniform")
+    ScorerMetrics(shown).count(batch([2.0, 2.0, 2.0]), build_strategy("uniform", 0.5))
     assert value(shown, "effective_sample_size_ratio") == pytest.approx(1.0)
 
 
 def test_one_heavy_row_shrinks_the_effective_sample_size(shown: CollectorRegistry) -> None:
-    ScorerMetrics(shown).count(batch([100.0, 0.0, 0.0, 0.0]), "uniform")
+    ScorerMetrics(shown).count(batch([100.0, 0.0, 0.0, 0.0]), build_strategy("uniform", 0.5))
     assert value(shown, "effective_sample_size_ratio") == pytest.approx(0.25)
 
 
 def test_when_nothing_is_learned_there_is_no_effective_sample_size(shown: CollectorRegistry) -> None:
-    ScorerMetrics(shown).count(batch([1.0, 1.0], pi=0.0), "uniform")
+    ScorerMetrics(shown).count(batch([1.0, 1.0], pi=0.0), build_strategy("uniform", 0.5))
     size = value(shown, "effective_sample_size_ratio")
     assert size is not None
     assert math.isnan(size)

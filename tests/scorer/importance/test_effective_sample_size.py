@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 
 from scorer.importance.effective_sample_size import WatchedStrategy, effective_sample_size
-from scorer.importance.strategy import ScoredRows, importance
+from scorer.importance.gradient_norm import GradientNormSampling
+from scorer.importance.seed_sigmoid import SeedSigmoid
+from scorer.importance.strategy import ScoredRows, importance, sigmoid
 
 
 class LopsidedStrategy:
@@ -24,6 +26,32 @@ class LopsidedStrategy:
         pass
 
 
+class SelectingStrategy:
+    """Selects by scores of a variance ratio that the test sets; every row has weight 1."""
+
+    name = "selecting"
+
+    def __init__(self, variance_ratio):
+        self.variance_ratio = variance_ratio
+
+    def weigh(self, rows):
+        return importance(self.name, np.full(len(rows), 0.5))
+
+    def snapshot(self):
+        return {}
+
+    def restore(self, state):
+        pass
+
+
+def traffic(click_rate, spread, num_batches=60, size=64):
+    """Yield scored rows of a calibrated model whose logits spread around the click rate."""
+    random = np.random.default_rng(0)
+    for _ in range(num_batches):
+        z = random.normal(np.log(click_rate / (1 - click_rate)), spread, size)
+        yield ScoredRows(z, (random.random(size) < sigmoid(z)).astype(float), random.uniform(4, 6, size))
+
+
 def weigh(strategy, size=500):
     return strategy.weigh(ScoredRows(np.zeros(size), np.zeros(size), np.ones(size)))
 
@@ -38,7 +66,7 @@ def test_a_strategy_with_a_collapsed_sample_is_replaced_by_uniform_and_counted()
     watched = WatchedStrategy(LopsidedStrategy(period=10), budget=0.25)
     names = [weigh(watched).strategy for _ in range(6)]
     assert names == ["lopsided"] * 3 + ["uniform"] * 3
-    assert watched.num_replaced == 1500
+    assert watched.num_replaced == {"ess": 1500, "variance": 0}
     assert (weigh(watched).inclusion_probability == 0.25).all()
 
 
@@ -62,5 +90,54 @@ def test_the_window_goes_on_from_a_snapshot():
     for _ in range(6):
         weigh(watched)
     restored = WatchedStrategy(LopsidedStrategy(period=10), budget=0.25)
+    restored.restore(watched.snapshot())
+    assert weigh(restored).strategy == "uniform"
+
+
+def test_at_a_click_rate_of_one_half_selection_is_switched_off():
+    watched = WatchedStrategy(GradientNormSampling(0.25), budget=0.25)
+    names = [watched.weigh(rows).strategy for rows in traffic(0.5, spread=0.5)]
+    assert names == ["gradnorm_is"] * 31 + ["uniform"] * 29
+    assert watched.variance_ratio < 1.2
+    assert watched.num_replaced == {"ess": 0, "variance": 29 * 64}
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.5])
+def test_at_a_click_rate_of_one_in_six_selection_stays_on(spread):
+    watched = WatchedStrategy(GradientNormSampling(0.25), budget=0.25)
+    names = {watched.weigh(rows).strategy for rows in traffic(0.16, spread)}
+    assert names == {"gradnorm_is"}
+    assert watched.variance_ratio == pytest.approx(1.9, abs=0.25)
+
+
+def test_selection_changes_hands_at_two_different_ratios():
+    inner = SelectingStrategy(1.3)
+    watched = WatchedStrategy(inner, budget=0.25)
+    weigh(watched, size=2000)
+    names = []
+    for inner.variance_ratio in (1.21, 1.19, 1.24, 1.26, 1.21):
+        names.append(weigh(watched).strategy)
+    assert names == ["selecting", "uniform", "uniform", "selecting", "selecting"]
+
+
+def test_a_strategy_that_does_not_select_by_a_score_is_not_judged_by_one():
+    watched = WatchedStrategy(SeedSigmoid(0.25), budget=0.25)
+    assert {watched.weigh(rows).strategy for rows in traffic(0.5, spread=0.1)} == {"seed_sigmoid"}
+    assert watched.variance_ratio is None
+
+
+def test_the_latest_reason_is_told():
+    watched = WatchedStrategy(SelectingStrategy(1.0), budget=0.25)
+    reasons = []
+    for _ in range(2):
+        weigh(watched, size=1500)
+        reasons.append(watched.reason)
+    assert reasons == [None, "variance"]
+
+
+def test_a_switched_off_strategy_stays_off_after_a_restart():
+    watched = WatchedStrategy(SelectingStrategy(1.0), budget=0.25)
+    weigh(watched, size=2000)
+    restored = WatchedStrategy(SelectingStrategy(1.22), budget=0.25)
     restored.restore(watched.snapshot())
     assert weigh(restored).strategy == "uniform"
