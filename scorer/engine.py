@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from scorer.averaged_heads import AveragedHeads
 from scorer.batching import plan_micro_batches
 from scorer.bundle import ModelBundle
 from scorer.features import EncodedRow, collate
@@ -26,6 +27,8 @@ class ScoredBatch:
 
     Attributes:
         z: Logit of a click, float64 [B].
+        averaged_z: Mean logit of the heads of the last versions, float64 [B]; `z` itself where only one is kept. For
+            importance scores alone: no version ever served it.
         hidden_norm: L2 norm of the head's input, float64 [B].
         version: The one version that made all of it.
         num_tokens: Tokens scored, padding not counted.
@@ -33,6 +36,7 @@ class ScoredBatch:
     """
 
     z: Doubles
+    averaged_z: Doubles
     hidden_norm: Doubles
     version: str
     num_tokens: int
@@ -50,16 +54,25 @@ def forward_rows(
         max_batch_tokens: Tokens of one forward pass, padding included.
         precision: Arithmetic; the bundle's own by default.
     """
-    z = np.empty(len(rows))
-    hidden_norm = np.empty(len(rows))
+    z, _, hidden_norm = _forward(bundle, rows, AveragedHeads(1), max_batch_tokens, precision or bundle.precision)
+    return z, hidden_norm
+
+
+def _forward(
+    bundle: ModelBundle, rows: Sequence[EncodedRow], heads: AveragedHeads, max_batch_tokens: int, precision: Precision
+) -> tuple[Doubles, Doubles, Doubles]:
+    """Return z, averaged z and the norm of the head's input of every row, in order."""
+    z, averaged_z, hidden_norm = np.empty((3, len(rows)))
     device = bundle.model.head.weight.device
-    with torch.inference_mode(), arithmetic(device, precision or bundle.precision):
+    with torch.inference_mode(), arithmetic(device, precision):
         for indices in plan_micro_batches([len(row.ids) for row in rows], max_batch_tokens):
             batch = collate([rows[index] for index in indices], bundle.statistics, device)
             scores = bundle.model(batch)
+            mean_z_B = heads.z(scores.h_BD, batch.position_B)
             z[indices] = scores.z_B.double().cpu().numpy()
+            averaged_z[indices] = z[indices] if mean_z_B is None else mean_z_B.double().cpu().numpy()
             hidden_norm[indices] = scores.h_BD.double().norm(dim=1).cpu().numpy()
-    return z, hidden_norm
+    return z, averaged_z, hidden_norm
 
 
 def arithmetic(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
@@ -72,11 +85,14 @@ class Engine:
 
     Args:
         bundle: The version to serve, its model already on its device and in eval mode.
-        settings: `max_batch_tokens` bounds one forward pass.
+        settings: `max_batch_tokens` bounds one forward pass; `averaged_heads` says how many versions' heads give
+            `averaged_z`.
     """
 
     def __init__(self, bundle: ModelBundle, settings: ScorerSettings) -> None:
         self.bundle = bundle
+        self._heads = AveragedHeads(settings.averaged_heads)
+        self._heads.remember(bundle.version, bundle.model)
         self._max_batch_tokens = settings.max_batch_tokens
         self._lock = Lock()
 
@@ -93,6 +109,7 @@ class Engine:
             for name, tensor in tensors.items():
                 live[name].copy_(tensor)
             self.bundle = bundle
+            self._heads.remember(bundle.version, bundle.model)
 
     @property
     def version(self) -> str:
@@ -107,9 +124,12 @@ class Engine:
         """Return the scores of rows that the same featurizer encoded."""
         with self._lock:
             version = self.bundle.version
-            z, hidden_norm = forward_rows(self.bundle, rows, max_batch_tokens=self._max_batch_tokens)
+            z, averaged_z, hidden_norm = _forward(
+                self.bundle, rows, self._heads, self._max_batch_tokens, self.bundle.precision
+            )
         return ScoredBatch(
             z=z,
+            averaged_z=averaged_z,
             hidden_norm=hidden_norm,
             version=version,
             num_tokens=sum(len(row.ids) for row in rows),

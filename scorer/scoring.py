@@ -62,7 +62,8 @@ class Scoring:
             raise FloatingPointError(message)
         labels = np.array([row.label for row in labeled], dtype=np.float64)
         reference_z = np.array([frozen[index].z if index in frozen else np.nan for index in range(len(labeled))])
-        importance = self.strategy.weigh(ScoredRows(scored.z, labels, scored.hidden_norm, reference_z, labeled))
+        rows = ScoredRows(scored.averaged_z, labels, scored.hidden_norm, reference_z, labeled)
+        importance = self.strategy.weigh(rows)
         scored_ms = clock_ms()
         self.num_tokens += scored.num_tokens
         self.num_unknown += scored.num_unknown

@@ -66,6 +66,9 @@ class ScorerSettings(MillstreamSettings, group="scorer"):
     max_wait_seconds: float = Field(0.2, ge=0, description="how long a micro-batch waits to fill")
     strategy: str = Field("gradnorm_is", description="importance strategy")
     budget: float = Field(0.5, gt=0, le=1, description="expected share of labeled rows that are learned")
+    averaged_heads: int = Field(
+        1, ge=1, description="last live versions whose heads' mean logit the importance strategy sees; 1 is live alone"
+    )
     frozen_share: float = Field(0.25, ge=0, le=1, description="share of rows that the frozen version scores too")
     instance: str = Field(
         "0", min_length=1, description="name of this worker slot: unique in the group, the same after a restart"

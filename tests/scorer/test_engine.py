@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -6,8 +8,9 @@ from hypothesis import strategies as st
 
 from scorer.engine import Engine, arithmetic, forward_rows
 from scorer.features import collate
+from scorer.registry import version_name
 from scorer.settings import ScorerSettings
-from tests.doubles import tiny_bundle, tiny_impression
+from tests.doubles import TINY_LINE, tiny_bundle, tiny_impression
 
 IMPRESSIONS = [tiny_impression(index) for index in range(50)]
 
@@ -81,3 +84,28 @@ def test_replaced_tensors_stay_at_their_address(bundle, tmp_path):
     engine.replace(live, {"head.weight": torch.ones_like(weight)})
     assert engine.bundle.model.head.weight is weight
     assert weight.eq(1).all()
+
+
+def switch(engine, number, **tensors):
+    """Switch to a version that differs in the given tensors of the head."""
+    state = engine.bundle.model.state_dict()
+    changed = {name: torch.full_like(state[name], value) for name, value in tensors.items()}
+    engine.replace(replace(engine.bundle, version=version_name(TINY_LINE, number)), changed)
+
+
+def test_the_averaged_logit_is_the_mean_over_the_last_heads_on_the_same_vectors(tmp_path):
+    engine = Engine(tiny_bundle(tmp_path), ScorerSettings(averaged_heads=3))
+    scores = [engine.score(IMPRESSIONS).z]
+    for number, bias in enumerate((0.5, -2.0), 1):
+        switch(engine, number, **{"head.bias": bias})
+        scores.append(engine.score(IMPRESSIONS).z)
+    scored = engine.score(IMPRESSIONS)
+    np.testing.assert_allclose(scored.averaged_z, np.mean(scores, axis=0), atol=1e-5)
+    np.testing.assert_array_equal(scored.z, scores[-1])
+
+
+def test_without_averaging_the_averaged_logit_is_the_live_one(tmp_path):
+    engine = Engine(tiny_bundle(tmp_path), ScorerSettings())
+    switch(engine, 1, **{"head.bias": 1.0})
+    scored = engine.score(IMPRESSIONS)
+    np.testing.assert_array_equal(scored.averaged_z, scored.z)

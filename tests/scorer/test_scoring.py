@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -99,3 +101,16 @@ def test_tokens_and_unknown_tokens_are_counted(live):
     scoring = Scoring(live, build_strategy("full", 1.0))
     scoring.score([tiny_labeled(query="日本", item_text="red hat", history=())], CLOCK)
     assert (scoring.num_tokens, scoring.num_unknown) == (7, 2)
+
+
+def test_only_the_strategy_sees_the_averaged_logit(tmp_path):
+    engine = Engine(tiny_bundle(tmp_path), ScorerSettings(averaged_heads=2))
+    bias = engine.bundle.model.head.bias
+    engine.replace(replace(engine.bundle, version=version_name(TINY_LINE, 1)), {"head.bias": bias + 4.0})
+    examples = score(engine, frozen_share=0.0)
+    scored = engine.score([row.impression for row in ROWS])
+    np.testing.assert_allclose(scored.averaged_z, scored.z - 2.0, atol=1e-5)
+    assert [example.live.z for example in examples] == scored.z.tolist()
+    label = np.array([row.label for row in ROWS], dtype=float)
+    seen = build_strategy("gradnorm_is", 0.5).weigh(ScoredRows(scored.averaged_z, label, scored.hidden_norm))
+    assert [example.inclusion_probability for example in examples] == seen.inclusion_probability.tolist()
