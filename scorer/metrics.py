@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from scorer.importance.effective_sample_size import REASONS as FALLBACK_REASONS
 from scorer.importance.effective_sample_size import WatchedStrategy
+from scorer.importance.factors import FactoredStrategy
 from scorer.importance.strategy import Strategy
 from scorer.micro_batch import MicroBatch
 from scorer.model_slot import SWAP_RESULTS
@@ -163,19 +164,21 @@ class ScorerMetrics:
         clicks = sum(example.labeled.label for example in examples)
         self.rows.labels("1").inc(clicks)
         self.rows.labels("0").inc(len(examples) - clicks)
-        if isinstance(strategy, WatchedStrategy):
-            self._show_watch(strategy, sum(example.strategy != strategy.name for example in examples))
+        self._show_watch(strategy, sum(example.strategy != strategy.name for example in examples))
         for example in examples:
             self.label_delay.observe((example.scored_ms - example.labeled.label_due_ms) / 1000)
             self.inclusion.observe(example.inclusion_probability)
             self.weight.observe(example.importance_weight)
         self.effective_sample_size.set(_effective_share(examples))
 
-    def _show_watch(self, strategy: WatchedStrategy, num_replaced: int) -> None:
+    def _show_watch(self, strategy: Strategy, num_replaced: int) -> None:
+        watched = strategy.strategy if isinstance(strategy, FactoredStrategy) else strategy
+        if not isinstance(watched, WatchedStrategy):
+            return
         if num_replaced:
-            self.fallbacks.labels(strategy.reason).inc(num_replaced)
-        if strategy.variance_ratio is not None:
-            self.variance_ratio.set(strategy.variance_ratio)
+            self.fallbacks.labels(watched.reason).inc(num_replaced)
+        if watched.variance_ratio is not None:
+            self.variance_ratio.set(watched.variance_ratio)
 
     def show_tokens(self, num_tokens: int, num_unknown: int) -> None:
         """Show how much text was read since the start, and how much of it the tokenizer did not know."""

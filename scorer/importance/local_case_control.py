@@ -4,6 +4,7 @@ import numpy as np
 
 from scorer.importance.running import BudgetedInclusion
 from scorer.importance.strategy import Importance, ScoredRows, State, importance, sigmoid
+from scorer.importance.variance_ratio import VarianceRatio
 
 UNIFORM_SHARE = 0.2
 """eps: the part of the budget that is spent without looking; it bounds the offset at log(1 / (budget * eps))."""
@@ -25,11 +26,19 @@ class LocalCaseControl:
 
     def __init__(self, budget: float) -> None:
         self._inclusion = BudgetedInclusion(budget, UNIFORM_SHARE)
+        self._variance_ratio = VarianceRatio()
+
+    @property
+    def variance_ratio(self) -> float:
+        """The variance ratio of |y - p|: near 1 all rows are as surprising, and uniform sampling does as well."""
+        return self._variance_ratio.value
 
     def weigh(self, rows: ScoredRows) -> Importance:
         """Return what the rows teach."""
         p = sigmoid(rows.z)
-        self._inclusion.begin(np.abs(rows.label - p))
+        surprise = np.abs(rows.label - p)
+        self._variance_ratio.update(surprise)
+        self._inclusion.begin(surprise)
         mean = self._inclusion.normaliser.value
         as_click, as_pass = self._inclusion.inclusion(1 - p), self._inclusion.inclusion(p)
         pi = np.where(rows.label > 0, as_click, as_pass)
@@ -37,11 +46,12 @@ class LocalCaseControl:
         return importance(self.name, pi, logit_offset=np.log(as_click / as_pass), mean_score=mean)
 
     def snapshot(self) -> State:
-        """Return the normaliser and the rows behind it."""
+        """Return the normaliser, the window of scores and the rows behind both."""
         normaliser = self._inclusion.normaliser
-        return {"mean_score": normaliser.value, "count": normaliser.count}
+        return {"mean_score": normaliser.value, "count": normaliser.count} | self._variance_ratio.snapshot()
 
     def restore(self, state: State) -> None:
         """Continue from a snapshot."""
         self._inclusion.normaliser.value = state["mean_score"]
         self._inclusion.normaliser.count = state["count"]
+        self._variance_ratio.restore(state)

@@ -24,7 +24,7 @@ STRATEGIES: dict[str, Callable[[float, ImportanceSettings], Strategy]] = {
     "seed_sigmoid": lambda budget, _: WatchedStrategy(SeedSigmoid(budget), budget),
     "gradnorm_is": lambda budget, _: WatchedStrategy(GradientNormSampling(budget), budget),
     "negdown_offset": lambda budget, _: NegativeDownsampling(budget),
-    "lcc_offset": lambda budget, _: LocalCaseControl(budget),
+    "lcc_offset": lambda budget, _: WatchedStrategy(LocalCaseControl(budget), budget),
     "noise_fc": lambda budget, settings: WatchedStrategy(NoiseCorrection(budget, settings), budget),
     "rho_ref": lambda budget, settings: WatchedStrategy(ReferenceLoss(budget, settings), budget),
     # Not watched: `uniform` would learn the fake negatives as real ones.

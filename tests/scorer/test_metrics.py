@@ -8,6 +8,7 @@ from scorer.importance.strategies import build_strategy
 from scorer.importance.strategy import ScoredRows
 from scorer.metrics import ScorerMetrics
 from scorer.micro_batch import MicroBatch
+from scorer.settings import ImportanceSettings
 from stream.events import RoleScore, WeightedExample
 from tests.doubles import tiny_labeled
 
@@ -52,9 +53,13 @@ def test_a_confirmed_batch_is_counted(shown: CollectorRegistry) -> None:
     assert value(shown, "label_delay_seconds_sum") == 6.0
 
 
-def test_rows_that_uniform_weighed_instead_are_counted_by_reason(shown: CollectorRegistry) -> None:
-    strategy = build_strategy("gradnorm_is", 0.5)
-    half_clicked = ScoredRows(np.zeros(4000), np.arange(4000) % 2.0, np.ones(4000))
+@pytest.mark.parametrize("settings", [ImportanceSettings(), ImportanceSettings(position_eta=1.0)])
+def test_rows_that_uniform_weighed_instead_are_counted_by_reason(
+    shown: CollectorRegistry, settings: ImportanceSettings
+) -> None:
+    strategy = build_strategy("gradnorm_is", 0.5, settings)
+    labeled = [tiny_labeled(index, label=index % 2) for index in range(4000)]
+    half_clicked = ScoredRows(np.zeros(4000), np.arange(4000) % 2.0, np.ones(4000), labeled=labeled)
     assert strategy.weigh(half_clicked).strategy == "uniform"
     ScorerMetrics(shown).count(batch([1.0, 1.0], strategy="uniform"), strategy)
     assert value(shown, "fallback_rows_total", reason="variance") == 2

@@ -3,6 +3,7 @@ import pytest
 
 from scorer.importance.effective_sample_size import WatchedStrategy, effective_sample_size
 from scorer.importance.gradient_norm import GradientNormSampling
+from scorer.importance.local_case_control import LocalCaseControl
 from scorer.importance.seed_sigmoid import SeedSigmoid
 from scorer.importance.strategy import ScoredRows, importance, sigmoid
 
@@ -94,19 +95,21 @@ def test_the_window_goes_on_from_a_snapshot():
     assert weigh(restored).strategy == "uniform"
 
 
-def test_at_a_click_rate_of_one_half_selection_is_switched_off():
-    watched = WatchedStrategy(GradientNormSampling(0.25), budget=0.25)
+@pytest.mark.parametrize("selecting", [GradientNormSampling, LocalCaseControl])
+def test_at_a_click_rate_of_one_half_selection_is_switched_off(selecting):
+    watched = WatchedStrategy(selecting(0.25), budget=0.25)
     names = [watched.weigh(rows).strategy for rows in traffic(0.5, spread=0.5)]
-    assert names == ["gradnorm_is"] * 31 + ["uniform"] * 29
+    assert names == [selecting.name] * 31 + ["uniform"] * 29
     assert watched.variance_ratio < 1.2
     assert watched.num_replaced == {"ess": 0, "variance": 29 * 64}
 
 
 @pytest.mark.parametrize("spread", [0.0, 0.5])
-def test_at_a_click_rate_of_one_in_six_selection_stays_on(spread):
-    watched = WatchedStrategy(GradientNormSampling(0.25), budget=0.25)
+@pytest.mark.parametrize("selecting", [GradientNormSampling, LocalCaseControl])
+def test_at_a_click_rate_of_one_in_six_selection_stays_on(selecting, spread):
+    watched = WatchedStrategy(selecting(0.25), budget=0.25)
     names = {watched.weigh(rows).strategy for rows in traffic(0.16, spread)}
-    assert names == {"gradnorm_is"}
+    assert names == {selecting.name}
     assert watched.variance_ratio == pytest.approx(1.9, abs=0.25)
 
 
