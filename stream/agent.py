@@ -124,6 +124,7 @@ class JoinAgent:
                 join.tick(end.seen_ms, at_end=at_end)
         self._unread = unread
         self._cut()
+        self._acknowledge()
         self._show()
 
     def _cut(self) -> None:
@@ -163,7 +164,6 @@ class JoinAgent:
             if self._joins.get(number) is join:
                 join.confirm(len(chunk), _now_ms())
                 self._moved += len(chunk)
-        self._acknowledge()
         self._room.set()
         return True
 

@@ -77,16 +77,21 @@ class Click(Struct, frozen=True, kw_only=True, tag="click", tag_field="type"):
 class LabeledImpression(Struct, frozen=True, kw_only=True):
     """An impression with its outcome, written when its attribution window closed.
 
+    In early-negative mode every impression is written at once as revision 0 with label 0, and once more as revision 1
+    with label 1 when its first click came.
+
     Attributes:
         impression: What was shown.
         label: 1 if a click came inside the window, else 0.
-        kind: The strongest kind of click seen, null for label 0.
+        kind: The strongest kind of click seen, null for label 0; in revision 1 the first click's.
         click_ids: The clicks inside the window; the first is the one that joined, the rest were further ones.
-        label_due_ms: Kafka CreateTime of the impression plus the window: when this label could first be known.
+        label_due_ms: When this label could first be known: Kafka CreateTime of the impression plus the window; in
+            early-negative mode CreateTime alone, and for revision 1 the event time of the click.
         revision: 0; only an early-negative mode sends revision 1.
         window_cut: True when the window was closed early at the memory bound.
         source_partition: Partition of `events` it came from, and the partition it is written to.
-        source_offset: Its offset there; with the partition, the identity of the delivery.
+        source_offset: Its offset there, for revision 1 that of the record that revised it (the click's, or the
+            impression's if the click came before it); with the partition, the identity of the delivery.
     """
 
     impression: Impression

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from stream.closed_windows import ClosedWindows
 from stream.events import Click, ClickKind, Impression, LabeledImpression
 from stream.settings import JoinSettings
 
-LostReason = Literal["late_click", "orphaned_click", "excess_click"]
+LostReason = Literal["late_click", "orphaned_click", "excess_click", "further_click"]
 
 MAX_CLICKS_PER_IMPRESSION = 100
 """Further clicks are lost as excess: a bot's ten thousand clicks on one impression must not outgrow a record."""
@@ -21,10 +22,18 @@ _STRENGTH: dict[ClickKind, int] = {"click": 0, "cart": 1, "purchase": 2}
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """An impression's window closed. `offsets` are the records it settles: the impression and its clicks."""
+    """A label to write. `offsets` are the records it settles: the impression and its clicks; none while it is open."""
 
     labeled: LabeledImpression
     offsets: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedWindow:
+    """An impression's window closed after its labels left. `offsets` are its record and that of its first click."""
+
+    offsets: tuple[int, ...]
+    window_cut: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +44,7 @@ class LostClick:
         click: The click.
         offset: Its record.
         reason: late_click: its impression's window was closed. orphaned_click: no impression came.
-            excess_click: its impression has too many.
+            excess_click: its impression has too many. further_click: its impression's early positive is out.
         certain: False for a click read after a restart whose impression may have been labeled before it.
     """
 
@@ -53,7 +62,7 @@ class Repeat:
     offset: int
 
 
-Outcome = Label | LostClick | Repeat
+Outcome = Label | ClosedWindow | LostClick | Repeat
 
 
 class _HeldClick:
@@ -82,40 +91,6 @@ class _Pending:
         self.clicks: tuple[_HeldClick, ...] = ()
 
 
-class _Closed:
-    """Impressions whose window closed, and their clicks: tells late from orphaned and knows repeats."""
-
-    def __init__(self, memory_ms: int) -> None:
-        self._memory_ms = memory_ms
-        self._queue: deque[tuple[int, str]] = deque()
-        self._ids: set[str] = set()
-        self._clicks: dict[str, set[str]] = {}
-
-    def __contains__(self, impression_id: str) -> bool:
-        return impression_id in self._ids
-
-    def add(self, pending: _Pending) -> None:
-        impression_id = pending.impression.impression_id
-        self._queue.append((pending.due_ms, impression_id))
-        self._ids.add(impression_id)
-        if pending.clicks:
-            self._clicks[impression_id] = {held.click.click_id for held in pending.clicks}
-
-    def repeats(self, click: Click) -> bool:
-        """Return whether this click was seen, and remember it."""
-        clicks = self._clicks.setdefault(click.impression_id, set())
-        if click.click_id in clicks:
-            return True
-        clicks.add(click.click_id)
-        return False
-
-    def forget(self, watermark_ms: int) -> None:
-        while self._queue and self._queue[0][0] < watermark_ms - self._memory_ms:
-            _, impression_id = self._queue.popleft()
-            self._ids.discard(impression_id)
-            self._clicks.pop(impression_id, None)
-
-
 class LabelJoin:
     """Joins the clicks of one partition to its impressions; pure, time is what the events and `tick` say.
 
@@ -124,6 +99,11 @@ class LabelJoin:
     window came, else 0. Labels leave in offset order, so a re-read is recognised downstream by offset. Where records
     are out of order by at most `lateness_seconds`, the label depends on the event times alone, not on the order of
     arrival, and is the same after any crash and re-read.
+
+    With `early_negative` an impression leaves at once as a negative (revision 0), and again as a positive (revision 1)
+    when the first click inside its window is read; further clicks are lost as such. The close of the window only
+    settles records: until then a re-read begins no later than the impression and its first click, so it makes the same
+    labels again. Each label bears the offset of the record that made it leave, so these rise in either mode.
 
     Args:
         settings: Window and waits.
@@ -137,6 +117,7 @@ class LabelJoin:
         self._lateness_ms = int(settings.lateness_seconds * 1000)
         self._orphan_wait_ms = int(settings.orphan_wait_seconds * 1000)
         self._quiet_ms = int(settings.quiet_seconds * 1000)
+        self._early_negative = settings.early_negative
         self._from_start = from_start
         self._first_ms: int | None = None
         self._watermark_ms = 0
@@ -144,7 +125,7 @@ class LabelJoin:
         self._pending_by_id: dict[str, _Pending] = {}
         self._waiting: deque[_HeldClick] = deque()
         self._waiting_by_id: dict[str, list[_HeldClick]] = {}
-        self._closed = _Closed(int(settings.late_memory_seconds * 1000))
+        self._closed = ClosedWindows(int(settings.late_memory_seconds * 1000))
         self._silent_since_ms: int | None = None
         self._last_tick_ms = 0
 
@@ -206,14 +187,14 @@ class LabelJoin:
         # The watermark itself stays: events that come after all are judged by event time alone.
         return self._advance(self._watermark_ms + silence_ms) if silence_ms >= self._quiet_ms else []
 
-    def cut(self, count: int) -> list[Label]:
+    def cut(self, count: int) -> list[Outcome]:
         """Close the oldest `count` windows before their time, flagged `window_cut`."""
         return [self._close_oldest(window_cut=True) for _ in range(min(count, len(self._pending)))]
 
     def flush(self) -> list[Outcome]:
         """Close every window and give up every waiting click: a recorded log has ended."""
-        labels: list[Outcome] = [self._close_oldest() for _ in range(len(self._pending))]
-        return labels + self._expire(None)
+        outcomes: list[Outcome] = [self._close_oldest() for _ in range(len(self._pending))]
+        return outcomes + self._expire(None)
 
     def _add_impression(self, impression: Impression, offset: int, time_ms: int, record_time_ms: int) -> list[Outcome]:
         impression_id = impression.impression_id
@@ -222,16 +203,16 @@ class LabelJoin:
         pending = _Pending(impression, offset, time_ms + self._window_ms, record_time_ms + self._window_ms)
         self._pending.append(pending)
         self._pending_by_id[impression_id] = pending
-        outcomes: list[Outcome] = []
+        outcomes: list[Outcome] = [self._negative(pending, record_time_ms)] if self._early_negative else []
         for held in self._waiting_by_id.pop(impression_id, ()):
             held.matched = True
-            outcomes += self._attach(pending, held)
+            outcomes += self._attach(pending, held, offset)
         return outcomes
 
     def _add_click(self, held: _HeldClick) -> list[Outcome]:
         impression_id = held.click.impression_id
         if pending := self._pending_by_id.get(impression_id):
-            return self._attach(pending, held)
+            return self._attach(pending, held, held.offset)
         if impression_id in self._closed:
             repeats = self._closed.repeats(held.click)
             return [Repeat(held.click, held.offset) if repeats else LostClick(held.click, held.offset, "late_click")]
@@ -242,7 +223,8 @@ class LabelJoin:
         self._waiting.append(held)
         return []
 
-    def _attach(self, pending: _Pending, held: _HeldClick) -> list[Outcome]:
+    def _attach(self, pending: _Pending, held: _HeldClick, offset: int) -> list[Outcome]:
+        """Give a click to its impression; `offset` is the later of their two records."""
         if _holds(pending.clicks, held.click):
             return [Repeat(held.click, held.offset)]
         if held.time_ms > pending.due_ms:
@@ -250,7 +232,35 @@ class LabelJoin:
         if len(pending.clicks) >= MAX_CLICKS_PER_IMPRESSION:
             return [LostClick(held.click, held.offset, "excess_click")]
         pending.clicks = (*pending.clicks, held)
-        return []
+        if not self._early_negative:
+            return []
+        if len(pending.clicks) > 1:
+            return [LostClick(held.click, held.offset, "further_click")]
+        return [self._positive(pending, held, offset)]
+
+    def _negative(self, pending: _Pending, record_time_ms: int) -> Label:
+        labeled = LabeledImpression(
+            impression=pending.impression,
+            label=0,
+            label_due_ms=record_time_ms,
+            source_partition=self._partition,
+            source_offset=pending.offset,
+        )
+        return Label(labeled, ())
+
+    def _positive(self, pending: _Pending, held: _HeldClick, offset: int) -> Label:
+        labeled = LabeledImpression(
+            impression=pending.impression,
+            label=1,
+            kind=held.click.kind,
+            click_ids=(held.click.click_id,),
+            # Event time, unlike record time, is the same in a producer's second copy: downstream tells copies by it.
+            label_due_ms=max(held.time_ms, pending.due_ms - self._window_ms),
+            revision=1,
+            source_partition=self._partition,
+            source_offset=offset,
+        )
+        return Label(labeled, ())
 
     def _advance(self, watermark_ms: int) -> list[Outcome]:
         outcomes: list[Outcome] = []
@@ -260,11 +270,13 @@ class LabelJoin:
         self._closed.forget(watermark_ms)
         return outcomes
 
-    def _close_oldest(self, *, window_cut: bool = False) -> Label:
+    def _close_oldest(self, *, window_cut: bool = False) -> Label | ClosedWindow:
         pending = self._pending.popleft()
         impression_id = pending.impression.impression_id
         del self._pending_by_id[impression_id]
-        self._closed.add(pending)
+        self._closed.add(impression_id, pending.due_ms, (held.click.click_id for held in pending.clicks))
+        if self._early_negative:
+            return ClosedWindow((pending.offset, *(held.offset for held in pending.clicks[:1])), window_cut)
         clicks = sorted(pending.clicks, key=lambda held: (held.time_ms, held.click.click_id))
         strongest = max(clicks, key=lambda held: _STRENGTH[held.click.kind], default=None)
         labeled = LabeledImpression(
@@ -303,7 +315,7 @@ class LabelJoin:
 
 
 def join_log(events: Iterable[Impression | Click], settings: JoinSettings) -> Iterator[LabeledImpression]:
-    """Return the labels of a recorded log, in the order of its impressions; every window closes at its end.
+    """Return the labels of a recorded log, in the order in which they leave; every window closes at its end.
 
     Args:
         events: Impressions and clicks in event-time order, out of it by at most `lateness_seconds`.

@@ -14,6 +14,7 @@ _OUTCOME_OF_REASON: dict[LostReason, str] = {
     "late_click": "late",
     "orphaned_click": "orphaned",
     "excess_click": "excess",
+    "further_click": "further",
 }
 _DELAY_BUCKETS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 300.0, 1800.0)
 

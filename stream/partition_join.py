@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from stream.ack_prefix import AckPrefix
 from stream.dead_letters import Record, dead_letter, dead_letter_headers
 from stream.events import Click, EventError, Impression, decode_event, encode
-from stream.label_join import Label, LabelJoin, LostClick, Outcome
+from stream.label_join import ClosedWindow, Label, LabelJoin, LostClick, Outcome
 from stream.metrics import JoinMetrics
 from stream.settings import JoinSettings
 from stream.topics import TopicKind
@@ -52,6 +52,9 @@ class PartitionJoin:
         self.join = LabelJoin(settings, partition, from_start=first_offset == 0)
         self.next_offset = first_offset
         self.outbox: deque[Outgoing] = deque()
+        self._num_confirmed = 0
+        # Closed windows whose labels left before, and how many records Kafka must have confirmed by then.
+        self._closed: deque[tuple[int, ClosedWindow]] = deque()
 
     @property
     def position(self) -> int:
@@ -89,6 +92,8 @@ class PartitionJoin:
             for offset in outgoing.offsets:
                 self._finish(offset)
             self._count(outgoing.outcome, now_ms)
+        self._num_confirmed += count
+        self._finish_closed()
 
     def _check_time(self, event: Impression | Click, record_time_ms: int) -> None:
         ahead_ms = event.event_time_ms - record_time_ms
@@ -108,9 +113,12 @@ class PartitionJoin:
             elif isinstance(outcome, LostClick):
                 key, raw = self._raw_clicks[outcome.offset]
                 self._write_off(outcome, outcome.offset, key, raw)
+            elif isinstance(outcome, ClosedWindow):
+                self._closed.append((self._num_confirmed + len(self.outbox), outcome))
             else:
                 self._metrics.repeats.labels("click" if isinstance(outcome.event, Click) else "impression").inc()
                 self._finish(outcome.offset)
+        self._finish_closed()
 
     def _write_off(self, outcome: LostClick | EventError, offset: int, key: bytes | None, raw: bytes | None) -> None:
         if isinstance(outcome, LostClick):
@@ -127,6 +135,14 @@ class PartitionJoin:
             error=error,
         )
         self.outbox.append(Outgoing("dead-letters", dead_letter(key, raw, headers), (offset,), outcome))
+
+    def _finish_closed(self) -> None:
+        while self._closed and self._closed[0][0] <= self._num_confirmed:
+            _, window = self._closed.popleft()
+            for offset in window.offsets:
+                self._finish(offset)
+            if window.window_cut:
+                self._metrics.windows_cut.inc()
 
     def _finish(self, offset: int) -> None:
         self._raw_clicks.pop(offset, None)

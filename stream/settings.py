@@ -119,6 +119,10 @@ class JoinSettings(MillstreamSettings, group="join"):
         ge=1,
         description="impressions held per worker; above it the oldest windows close early, flagged window_cut",
     )
+    early_negative: bool = Field(
+        False,
+        description="whether impressions leave at once as negatives and, when clicked, again as positives (revision 1)",
+    )
     instance: str = Field(
         "0", min_length=1, description="name of this worker slot: unique in the group, the same after a restart"
     )

@@ -140,8 +140,8 @@ def warm_start(
 def labels_of(
     events: Iterable[Impression | Click], join: JoinSettings, limit: int | None = None
 ) -> list[LabeledImpression]:
-    """Return the first labeled impressions of a recorded log, joined as the live stream joins them."""
-    return list(itertools.islice(join_log(events, join), limit))
+    """Return the first labeled impressions of a recorded log by their final labels: a log has no early negatives."""
+    return list(itertools.islice(join_log(events, join.model_copy(update={"early_negative": False})), limit))
 
 
 def learn_log(

@@ -3,6 +3,7 @@ import pytest
 from stream.events import Click, Impression
 from stream.label_join import (
     MAX_CLICKS_PER_IMPRESSION,
+    ClosedWindow,
     Label,
     LabelJoin,
     LostClick,
@@ -15,6 +16,8 @@ T0 = 1_700_000_000_000
 SETTINGS = JoinSettings(
     window_seconds=10.0, lateness_seconds=1.0, orphan_wait_seconds=3.0, quiet_seconds=5.0, late_memory_seconds=60.0
 )
+
+EARLY = SETTINGS.model_copy(update={"early_negative": True})
 
 
 def shown(name: str, second: float) -> Impression:
@@ -53,6 +56,16 @@ class Feed:
             for outcome in self.outcomes
             if isinstance(outcome, Label)
         }
+
+    @property
+    def sent(self) -> list[tuple[str, int, int]]:
+        """Impression, label and revision of every label, in order."""
+        labels = [outcome.labeled for outcome in self.outcomes if isinstance(outcome, Label)]
+        return [(labeled.impression.impression_id, labeled.label, labeled.revision) for labeled in labels]
+
+    @property
+    def closed(self) -> list[ClosedWindow]:
+        return [outcome for outcome in self.outcomes if isinstance(outcome, ClosedWindow)]
 
     @property
     def lost(self) -> list[tuple[str, str]]:
@@ -235,4 +248,100 @@ def test_join_log_labels_every_impression_of_a_log_in_its_order():
 
 def test_the_closed_memory_is_bounded_by_event_time():
     feed = Feed()(*(shown(f"i{second}", second) for second in range(1000)))
-    assert len(feed.join._closed._ids) <= 62
+    assert len(feed.join._closed) <= 62
+
+
+def test_early_an_impression_leaves_at_once_as_a_negative_that_settles_nothing():
+    join = LabelJoin(EARLY, 3)
+    (outcome,) = join.add(shown("a", 0), 17, T0 + 250)
+    assert (outcome.labeled.label, outcome.labeled.revision, outcome.labeled.click_ids) == (0, 0, ())
+    assert (outcome.labeled.source_partition, outcome.labeled.source_offset) == (3, 17)
+    assert outcome.labeled.label_due_ms == T0 + 250
+    assert outcome.offsets == ()
+    assert join.num_pending == 1
+
+
+def test_early_the_first_click_leaves_at_once_as_a_positive():
+    feed = Feed(EARLY)(shown("a", 0), shown("b", 1), clicked("a", 4, click="k", kind="cart"))
+    assert feed.sent == [("a", 0, 0), ("b", 0, 0), ("a", 1, 1)]
+    positive = feed.outcomes[-1]
+    assert (positive.labeled.kind, positive.labeled.click_ids) == ("cart", ("k",))
+    assert (positive.labeled.source_offset, positive.labeled.label_due_ms) == (2, T0 + 4_000)
+    assert positive.offsets == ()
+
+
+def test_early_a_revision_is_due_at_the_event_time_of_its_click_which_a_second_copy_shares():
+    join = LabelJoin(EARLY, 0)
+    join.add(shown("a", 0), 0, T0)
+    (positive,) = join.add(clicked("a", 2), 1, T0 + 9_000)
+    assert positive.labeled.label_due_ms == T0 + 2_000
+
+
+def test_early_a_revision_is_not_due_before_its_impression():
+    feed = Feed(EARLY)(shown("a", 5), clicked("a", -100))
+    assert feed.outcomes[-1].labeled.label_due_ms == T0 + 5_000
+
+
+def test_early_a_further_click_makes_no_label_and_is_settled_as_such():
+    feed = Feed(EARLY)(shown("a", 0), clicked("a", 2, click="k1"), clicked("a", 1, click="k2", kind="purchase"))
+    assert feed.sent == [("a", 0, 0), ("a", 1, 1)]
+    assert feed.lost == [("k2", "further_click")]
+
+
+def test_early_a_click_before_its_impression_revises_it_as_soon_as_that_comes():
+    feed = Feed(EARLY)(clicked("a", 1.0, click="k1"), clicked("a", 1.2, click="k2"), shown("a", 0.5))
+    assert feed.sent == [("a", 0, 0), ("a", 1, 1)]
+    assert [outcome.labeled.source_offset for outcome in feed.outcomes[:2]] == [2, 2]
+    assert feed.lost == [("k2", "further_click")]
+
+
+def test_early_the_close_of_a_window_settles_the_impression_and_its_first_click_and_sends_nothing():
+    feed = Feed(EARLY)(clicked("a", 0.2), shown("a", 0), clicked("a", 3), shown("b", 4), shown("c", 12))
+    assert feed.closed == [ClosedWindow(offsets=(1, 0), window_cut=False)]
+    assert feed.sent == [("a", 0, 0), ("a", 1, 1), ("b", 0, 0), ("c", 0, 0)]
+
+
+@pytest.mark.parametrize("order", [(10.001, 10.001), (12, 5)], ids=["event time", "after the close"])
+def test_early_a_late_click_makes_no_positive(order):
+    other, click = order
+    feed = Feed(EARLY)(shown("a", 0), shown("b", other), clicked("a", click, click="k"))
+    assert ("a", 1, 1) not in feed.sent
+    assert feed.lost == [("k", "late_click")]
+
+
+@pytest.mark.parametrize("again", [5, 20], ids=["open", "closed"])
+@pytest.mark.parametrize("copy", [1, 2], ids=["first click", "further click"])
+def test_early_a_second_copy_of_a_click_is_a_repeat(again, copy):
+    clicks = [clicked("a", second, click=f"k{second}") for second in (1, 2)]
+    feed = Feed(EARLY)(shown("a", 0), *clicks, shown("b", again), clicks[copy - 1])
+    assert isinstance(feed.outcomes[-1], Repeat)
+
+
+def test_early_a_second_copy_of_an_impression_makes_no_second_negative():
+    feed = Feed(EARLY)(shown("a", 0), shown("a", 0), clicked("a", 1), shown("a", 0), shown("b", 20), shown("a", 0))
+    assert feed.sent == [("a", 0, 0), ("a", 1, 1), ("b", 0, 0)]
+
+
+def test_early_a_window_that_is_cut_takes_no_positive_any_more():
+    feed = Feed(EARLY)(shown("a", 0))
+    assert feed.join.cut(1) == [ClosedWindow(offsets=(0,), window_cut=True)]
+    assert feed(clicked("a", 1, click="k")).lost == [("k", "late_click")]
+
+
+def test_early_silence_closes_windows_without_a_label():
+    feed = Feed(EARLY)(shown("a", 0)).silence(0, 12)
+    assert feed.sent == [("a", 0, 0)]
+    assert feed.closed == [ClosedWindow(offsets=(0,), window_cut=False)]
+
+
+def test_early_labels_leave_with_rising_offsets():
+    feed = Feed(EARLY)(shown("a", 0), clicked("b", 1), shown("c", 1), clicked("a", 2), shown("b", 0.5), clicked("c", 3))
+    offsets = [outcome.labeled.source_offset for outcome in feed.outcomes if isinstance(outcome, Label)]
+    assert offsets == sorted(offsets)
+    assert len(offsets) == 6
+
+
+def test_early_join_log_gives_negatives_and_then_positives():
+    events = [shown("a", 0), shown("b", 1), clicked("b", 5), clicked("b", 6), clicked("a", 30), shown("c", 31)]
+    labels = [(row.impression.impression_id, row.label, row.revision) for row in join_log(events, EARLY)]
+    assert labels == [("a", 0, 0), ("b", 0, 0), ("b", 1, 1), ("c", 0, 0)]

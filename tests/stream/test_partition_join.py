@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from stream.events import Click, Impression, decode_labeled, encode
+from stream.events import Click, Impression, decode_event, decode_labeled, encode
+from stream.first_copies import FirstCopies
 from stream.metrics import JoinMetrics
 from stream.partition_join import PartitionJoin
 from stream.settings import JoinSettings
@@ -19,10 +20,11 @@ SETTINGS = JoinSettings(
     quiet_seconds=5.0,
     max_ahead_seconds=60.0,
 )
+EARLY = SETTINGS.model_copy(update={"early_negative": True})
 
 
-def partition_join(first_offset: int = 0) -> PartitionJoin:
-    return PartitionJoin(SETTINGS, "events", 1, first_offset, JoinMetrics(CollectorRegistry()))
+def partition_join(first_offset: int = 0, join: JoinSettings = SETTINGS) -> PartitionJoin:
+    return PartitionJoin(join, "events", 1, first_offset, JoinMetrics(CollectorRegistry()))
 
 
 def impression(name: str, time_ms: int = T0) -> Impression:
@@ -116,6 +118,55 @@ def test_what_is_counted_is_what_was_confirmed():
     assert registry.get_sample_value("millstream_stream_windows_cut_total") == 1
 
 
+def test_early_labels_are_sent_at_once_and_acknowledged_when_the_window_has_closed():
+    join = partition_join(join=EARLY)
+    join.receive(b"a", encode(impression("a")), 0, T0)
+    join.receive(b"a", encode(click("a", "k")), 1, T0)
+    assert [decode_labeled(outgoing.record.value).label for outgoing in drain(join)] == [0, 1]
+    assert join.position == 0
+    for second in range(20):
+        join.tick(T0 + 1000 * second, at_end=True)
+    assert (len(join.outbox), join.position) == (0, 2)
+
+
+def test_early_a_window_that_closes_before_its_label_is_confirmed_is_acknowledged_only_then():
+    join = partition_join(join=EARLY)
+    join.receive(b"a", encode(impression("a")), 0, T0)
+    join.receive(b"a", encode(click("a", "k")), 1, T0)
+    join.cut(1)
+    join.confirm(1, T0)
+    assert join.position == 0
+    join.confirm(1, T0)
+    assert join.position == 2
+
+
+def test_early_a_further_click_keeps_its_original_bytes_as_a_dead_letter():
+    join = partition_join(join=EARLY)
+    raw = encode(click("a", "k2")).replace(b":", b": ")
+    join.receive(b"a", encode(impression("a")), 0, T0)
+    join.receive(b"a", encode(click("a", "k1")), 1, T0)
+    join.receive(b"a", raw, 2, T0)
+    *_, letter = drain(join)
+    assert (letter.topic, letter.record.value) == ("dead-letters", raw)
+    assert letter.record.headers["millstream.reason"] == b"further_click"
+
+
+def test_early_every_label_click_and_cut_window_is_counted_once():
+    registry = CollectorRegistry()
+    join = PartitionJoin(EARLY, "events", 1, 0, JoinMetrics(registry))
+    join.receive(b"a", encode(impression("a")), 0, T0)
+    join.receive(b"a", encode(click("a", "k1")), 1, T0)
+    join.receive(b"a", encode(click("a", "k2")), 2, T0)
+    join.cut(1)
+    assert registry.get_sample_value("millstream_stream_windows_cut_total") == 0
+    drain(join)
+    assert registry.get_sample_value("millstream_stream_labels_total", {"label": "0"}) == 1
+    assert registry.get_sample_value("millstream_stream_labels_total", {"label": "1"}) == 1
+    assert registry.get_sample_value("millstream_stream_clicks_total", {"outcome": "joined"}) == 1
+    assert registry.get_sample_value("millstream_stream_clicks_total", {"outcome": "further"}) == 1
+    assert registry.get_sample_value("millstream_stream_windows_cut_total") == 1
+
+
 @st.composite
 def logs(draw: st.DrawFn) -> list[Impression | Click]:
     """A partition: out of event-time order by at most the lateness, with repeats, orphans, early and late clicks."""
@@ -148,15 +199,16 @@ def truth_of(log: list[Impression | Click]) -> dict[str, set[str]]:
 class Broker:
     """A partition of `events`, the commit of its group, and what was written; the worker crashes when it is told."""
 
-    def __init__(self, log: list[Impression | Click], dice: random.Random) -> None:
+    def __init__(self, log: list[Impression | Click], dice: random.Random, join: JoinSettings = SETTINGS) -> None:
         self.log = log
         self.dice = dice
+        self._settings = join
         self.committed = 0
         self.runs: list[list] = []
 
     def run(self, num_reads: int) -> None:
         """Read so many records from the commit on, then crash: some of the last sends arrive, unconfirmed."""
-        join, written = partition_join(self.committed), []
+        join, written = partition_join(self.committed, self._settings), []
         self.runs.append(written)
         for offset in range(self.committed, min(self.committed + num_reads, len(self.log))):
             self._read(join, offset)
@@ -168,7 +220,7 @@ class Broker:
 
     def finish(self) -> None:
         """Read to the end, then let silence close what is open."""
-        join = partition_join(self.committed)
+        join = partition_join(self.committed, self._settings)
         for offset in range(self.committed, len(self.log)):
             self._read(join, offset)
         for second in range(60):
@@ -209,3 +261,40 @@ def test_any_interleaving_and_any_crash_gives_the_same_labels_and_loses_no_click
     assert broker.committed == len(log)
     if not crashes:
         assert not joined & lost, "a click is joined or lost, never both"
+
+
+@settings(max_examples=150, deadline=None)
+@given(log=logs(), seed=st.integers(0, 2**32 - 1), crashes=st.lists(st.integers(1, 60), max_size=4))
+def test_early_any_interleaving_and_any_crash_revises_what_was_clicked_once_and_loses_no_click(log, seed, crashes):
+    broker = Broker(log, random.Random(seed), EARLY)
+    for num_reads in crashes:
+        broker.run(num_reads)
+    broker.finish()
+
+    copies = FirstCopies()
+    told: list[tuple[str, int]] = []
+    joined: dict[str, set[str]] = {}
+    reasons: dict[str, set[bytes]] = {}
+    for run in broker.runs:
+        offsets = []
+        for outgoing in run:
+            if outgoing.topic == "dead-letters":
+                lost = decode_event(outgoing.record.value)
+                reasons.setdefault(lost.click_id, set()).add(outgoing.record.headers["millstream.reason"])
+                continue
+            labeled = decode_labeled(outgoing.record.value)
+            offsets.append(labeled.source_offset)
+            joined.setdefault(labeled.impression.impression_id, set()).update(labeled.click_ids)
+            if copies.observe(labeled) == "new":
+                told.append((labeled.impression.impression_id, labeled.label))
+        assert offsets == sorted(offsets), "labels leave in offset order"
+
+    truth = truth_of(log)
+    assert sorted(told) == sorted([(name, 0) for name in truth] + [(name, 1) for name in truth if truth[name]])
+    for name, inside in truth.items():
+        assert len(joined[name]) == (1 if inside else 0), "every copy of a revision names the same click"
+        assert joined[name] <= inside
+        assert all(b"further_click" in reasons[click_id] for click_id in inside - joined[name])
+    everywhere = set().union(*truth.values())
+    assert all(reasons[e.click_id] for e in log if isinstance(e, Click) and e.click_id not in everywhere)
+    assert broker.committed == len(log)
