@@ -23,6 +23,7 @@ from trainer.gate import Evidence, JudgedRows, first_evidence, held, judge
 from trainer.ledger_segments import LedgerRow, Outcome, SegmentReference
 from trainer.plan import Plan, Record
 from trainer.replay_buffer import ReplayBuffer
+from trainer.replay_weights import Replay, weigh_replayed
 from trainer.settings import GateSettings, TrainerSettings
 from trainer.update import Learner, LearningRow, UpdateReport
 
@@ -135,8 +136,10 @@ class ModelLine:
         random = np.random.default_rng(plan.seed)
         chosen = [rows.first_copies[index] for index in rows.selected]
         replayed = self.replay.draw(len(chosen), random)
-        encoded = [rows.encoded[index] for index in rows.selected]
-        encoded += self._bundle.featurizer.encode([example.labeled.impression for example in replayed])
+        old_encoded = self._bundle.featurizer.encode([example.labeled.impression for example in replayed])
+        replay = Replay(self._bundle, replayed, old_encoded, rows.first_copies, rows.encoded)
+        replayed = weigh_replayed(replay, self._settings)
+        encoded = [*(rows.encoded[index] for index in rows.selected), *old_encoded]
         usable = [index for index, example in enumerate(chosen + replayed) if _is_usable(example)]
         learning = [_learning_row((chosen + replayed)[index], encoded[index]) for index in usable]
         report = self.learner.learn(learning, self._bundle.statistics, plan.seed)

@@ -35,6 +35,9 @@ class TrainerSettings(MillstreamSettings, group="trainer"):
         "reservoir", description="what the replay buffer keeps: an even sample of the past, or the newest rows"
     )
     replay_capacity: int = Field(10_000, ge=1, description="rows the replay buffer holds")
+    replay_half_life_seconds: float = Field(
+        3600.0, gt=0, description="event time over which the weight of a replayed row halves, for rows of recency"
+    )
     first_copy_seconds: float = Field(
         600.0, gt=0, description="event time over which repeated impressions are recognised; older rows count as late"
     )
