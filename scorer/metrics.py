@@ -109,8 +109,8 @@ class ScorerMetrics:
             ["reason"],
             registry=registry,
         )
-        for reason in FALLBACK_REASONS:
-            self.fallbacks.labels(reason)
+        for fallback_reason in FALLBACK_REASONS:
+            self.fallbacks.labels(fallback_reason)
         self.variance_ratio = _gauge(
             registry,
             "variance_ratio",
