@@ -1,0 +1,110 @@
+"""The beginning of a run: version 1, as the live warm start would make it from the first rows."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from scorer.bundle import ModelBundle
+from scorer.features import NumericStatistics
+from scorer.new_line import start_line
+from scorer.registry import version_name
+from stream.events import LabeledImpression
+from trainer.backtest.arms import Arm
+from trainer.checkpoint import Checkpoint, LineState
+from trainer.contract import contract_of
+from trainer.line import first_checkpoint
+from trainer.update import Learner
+from trainer.warm_start import Progress, learn_log
+
+LINE = "00000000"
+"""The model line of every run: plans draw their seeds from it, so that a run can be repeated."""
+
+
+class KnownBeginning:
+    """What runs with one beginning need not compute again: the weights of version 1, and what it said of every row.
+
+    Args:
+        directory: Where it is kept; made when missing.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._learner_file = directory / "learner.safetensors"
+        self._frozen_file = directory / "frozen.npy"
+        directory.mkdir(parents=True, exist_ok=True)
+
+    def restore(self, learner: Learner) -> NumericStatistics | None:
+        """Give the learner the weights and the optimizer of version 1, and return its statistics; None if not known."""
+        if not self._learner_file.is_file():
+            return None
+        with safe_open(self._learner_file, framework="pt") as file:
+            learner.restore({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (no mapping)
+            metadata = file.metadata()
+        learner.num_steps = int(metadata["num_steps"])
+        return NumericStatistics.from_json(json.loads(metadata["statistics"]))
+
+    def keep(self, learner: Learner, statistics: NumericStatistics) -> None:
+        """Keep version 1."""
+        metadata = {"num_steps": str(learner.num_steps), "statistics": json.dumps(statistics.to_json())}
+        tensors = {name: tensor.contiguous() for name, tensor in learner.tensors().items()}
+        # Another process may be writing the same: whole files replace each other.
+        new = self._learner_file.with_suffix(f".{os.getpid()}")
+        save_file(tensors, new, metadata)
+        new.replace(self._learner_file)
+
+    def frozen(self) -> npt.NDArray[np.float64] | None:
+        """Return the frozen version's logits of all rows, in the order in which they are asked for; None if unknown."""
+        return np.load(self._frozen_file) if self._frozen_file.is_file() else None
+
+    def keep_frozen(self, z: npt.NDArray[np.float64]) -> None:
+        """Keep the frozen version's logits."""
+        new = self._frozen_file.with_suffix(f".{os.getpid()}.npy")
+        np.save(new, z)
+        new.replace(self._frozen_file)
+
+
+def begin(
+    arm: Arm,
+    rows: Sequence[LabeledImpression],
+    directory: Path,
+    known: KnownBeginning | None = None,
+    *,
+    progress: Progress = lambda _: None,
+) -> tuple[ModelBundle, Checkpoint]:
+    """Return version 1 of a line and the checkpoint that its first update starts from.
+
+    Args:
+        arm: Whose model and trainer.
+        rows: What version 1 learns.
+        directory: Where its tokenizer is written; must last as long as the model.
+        known: Where version 1 is looked for and kept; None to learn it anew.
+        progress: Called with the number of rows learned so far.
+
+    Raises:
+        ValueError: the rows hold no clicks, or nothing but clicks; or the model cannot be made.
+    """
+    bundle = start_line(arm.model, LINE, directory)
+    learner = Learner(bundle.model, arm.trainer, bundle.precision)
+    statistics = known.restore(learner) if known else None
+    if statistics is None:
+        learn_log(list(rows), bundle, learner, arm.trainer, progress)
+        statistics = bundle.statistics
+        if known:
+            known.keep(learner, statistics)
+    progress(len(rows))
+    bundle = replace(bundle, version=version_name(LINE, 1), statistics=statistics)
+    state = LineState(
+        line=LINE,
+        contract=contract_of(arm.model, bundle, 1),
+        offsets={0: 0},
+        champion=bundle.version,
+        lineage=bundle.version,
+        number=1,
+    )
+    return bundle, first_checkpoint(bundle, learner, state)

@@ -1,0 +1,98 @@
+"""The trainer of a backtest: judges, promotes, holds and learns as the live loop does, with the registry in memory."""
+
+from dataclasses import dataclass, replace
+
+from scorer.engine import Engine
+from scorer.features import NumericStatistics
+from stream.events import GateResult
+from trainer.line import LearnReport, ModelLine, PlanRows, weights_of
+from trainer.plan import Plan, Record, cut_plan
+from trainer.settings import GateSettings
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What became of the weights before a plan was learned.
+
+    Attributes:
+        result: Of the gate; None when there was none.
+        judged: Whether they scored the plan's rows.
+        discarded_rows: Learned rows that restoring the champion undid.
+    """
+
+    result: GateResult | None
+    judged: bool = False
+    discarded_rows: int = 0
+
+
+class OfflineTrainer:
+    """Keeps one model line learning; the champion's weights are those of the live engine.
+
+    Args:
+        line: The line after its warm start.
+        live: Engine of the live version, with a model of its own that equals the line's.
+        gate: When an update may serve; None lets every update serve whose weights are finite.
+        seed: Of the trainer.
+    """
+
+    def __init__(self, line: ModelLine, live: Engine, gate: GateSettings | None, seed: int) -> None:
+        self.line = line
+        self._live = live
+        self._gate = gate
+        self._seed = seed
+        self._champion = weights_of(live.bundle)
+
+    def admit(self, record: Record) -> tuple[Plan, PlanRows]:
+        """Return the plan that takes one record, and its rows told apart."""
+        state = self.line.state
+        plan = cut_plan(state.update + 1, state.offsets, [record], line=state.line, seed=self._seed)
+        return plan, self.line.admit([record])
+
+    def decide(self, rows: PlanRows, plan: Plan) -> Decision:
+        """Judge the present weights on rows they have not learned, and let them serve, hold them or go back."""
+        if self.line.state.rows_since_champion == 0:
+            return Decision(None)
+        if self._gate is None:
+            return self._obey(self._ungated(), judged=False)
+        result = self.line.judge(rows, plan.newest_ms)
+        return Decision(None, judged=True) if result is None else self._obey(result, judged=True)
+
+    def learn(self, rows: PlanRows, plan: Plan) -> LearnReport:
+        """Learn what is selected of a plan."""
+        return self.line.learn(rows, plan)
+
+    def _ungated(self) -> GateResult:
+        if self.line.learner.is_finite():
+            return GateResult(decision="promote", reason="gate_off")
+        return GateResult(decision="hold", reason="non_finite")
+
+    def _obey(self, result: GateResult, *, judged: bool) -> Decision:
+        self.line.forget_evidence()
+        if result.decision == "promote":
+            self._promote()
+            return Decision(result, judged)
+        holds = self.line.state.holds_in_row + 1
+        self.line.note(holds_in_row=holds)
+        # Weights that are not finite cannot recover by learning on.
+        if result.reason == "non_finite" or (self._gate is not None and holds >= self._gate.max_holds):
+            champion = self._live.bundle
+            return Decision(result, judged, self.line.restore_weights(champion.version, self._champion, champion))
+        return Decision(result, judged)
+
+    def _promote(self) -> None:
+        candidate = self.line.candidate()
+        served = replace(
+            candidate,
+            model=self._live.bundle.model,
+            # The line's own go on learning.
+            statistics=NumericStatistics.from_json(candidate.statistics.to_json()),
+        )
+        self._live.replace(served, candidate.model.trainable_parameters())
+        self._champion = {name: tensor.clone() for name, tensor in self.line.learner.tensors().items()}
+        self.line.note(
+            champion=served.version,
+            previous=self.line.state.champion,
+            lineage=served.version,
+            holds_in_row=0,
+            rows_since_champion=0,
+        )

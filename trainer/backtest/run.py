@@ -1,0 +1,121 @@
+"""A run: one arm over one stream with one seed."""
+
+import itertools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from scorer.device import return_freed_memory
+from scorer.engine import Engine
+from scorer.importance.strategies import build_strategy
+from scorer.registry import copy_with_shared_tensors
+from scorer.scoring import Scoring
+from trainer.backtest.arms import Arm
+from trainer.backtest.beginning import KnownBeginning, begin
+from trainer.backtest.frozen_scores import FrozenScores
+from trainer.backtest.offline_scorer import OfflineScorer
+from trainer.backtest.offline_trainer import OfflineTrainer
+from trainer.backtest.predictions import Predictions, joined
+from trainer.backtest.rounds import Round, round_of
+from trainer.backtest.streams import Stream
+from trainer.line import ModelLine
+from trainer.settings import GateSettings
+
+OnRound = Callable[[Round], bool]
+"""Called after every round; False ends the run there."""
+
+_TRIM_ROUNDS = 16
+"""Rounds between two returns of freed memory to the system."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run showed.
+
+    Attributes:
+        rounds: One for each plan.
+        predictions: One row for each first copy of an impression after the warm start.
+        is_complete: Whether the stream was read to its end.
+    """
+
+    rounds: list[Round]
+    predictions: Predictions
+    is_complete: bool
+
+
+def run_arm(
+    arm: Arm,
+    stream: Stream,
+    seed: int,
+    *,
+    cache: Path | None = None,
+    on_warm_start: Callable[[int], None] = lambda _: None,
+    on_round: OnRound = lambda _: True,
+) -> RunResult:
+    """Run one arm over the stream: warm start, then plan by plan score, judge, serve or hold, learn.
+
+    Plan k + 1 is scored under the champion that was decided at plan k while plan k is learned, in a second thread: the
+    two touch different weights, so the result is that of the serial order, bit for bit.
+
+    Args:
+        arm: What is compared.
+        stream: The labeled impressions.
+        seed: Moves the order of rows in updates, the draw of learned rows and, in a simulation, the shop. Arms with one
+            seed are paired.
+        cache: Directory of what runs with this arm's beginning and this seed share; None to share nothing.
+        on_warm_start: Called with the rows of the warm start learned so far.
+        on_round: Called after every round.
+
+    Raises:
+        FloatingPointError: a score is not finite.
+        ValueError: the warm start's rows are all of one class, or the model cannot be made.
+    """
+    arm = arm.seeded(seed)
+    rows = stream.rows(seed)
+    known = KnownBeginning(cache) if cache else None
+    warm = [row.labeled for row in itertools.islice(rows, stream.warm_start_rows)]
+    with TemporaryDirectory() as directory:
+        bundle, checkpoint = begin(arm, warm, Path(directory), known, progress=on_warm_start)
+        live = Engine(replace(bundle, model=copy_with_shared_tensors(bundle.model)), arm.scorer)
+        frozen = FrozenScores(
+            replace(bundle, model=copy_with_shared_tensors(bundle.model)), arm.scorer, known.frozen() if known else None
+        )
+        strategy = build_strategy(arm.scorer.strategy, arm.scorer.budget, arm.importance)
+        scoring = Scoring(live, strategy, frozen=frozen, frozen_share=arm.scorer.frozen_share)
+        scorer = OfflineScorer(
+            rows, scoring, frozen, arm.scorer, plan_rows=arm.trainer.update_rows, first_row=len(warm)
+        )
+        line = ModelLine(bundle, checkpoint, arm.trainer, arm.gate or GateSettings())
+        result = _play(scorer, OfflineTrainer(line, live, arm.gate, arm.trainer.seed), on_round)
+    if known and result.is_complete:
+        known.keep_frozen(frozen.said)
+    return result
+
+
+def _play(scorer: OfflineScorer, trainer: OfflineTrainer, on_round: OnRound) -> RunResult:
+    rounds: list[Round] = []
+    predictions: list[Predictions] = []
+    with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as ahead:
+        ahead.submit(scorer.read).result()
+        scored = ahead.submit(scorer.score).result()
+        while scored is not None:
+            reading = ahead.submit(scorer.read)
+            plan, rows = trainer.admit(scored.record)
+            decision = trainer.decide(rows, plan)
+            scoring = ahead.submit(scorer.score)
+            report = trainer.learn(rows, plan)
+            predictions.append(scored.predictions(rows.first_copies))
+            rounds.append(
+                round_of(plan.number, predictions[-1], rows, report, decision, live_version=scored.live_version)
+            )
+            reading.result()
+            scored = scoring.result()
+            if not on_round(rounds[-1]):
+                break
+            if plan.number % _TRIM_ROUNDS == 0:
+                return_freed_memory()
+    return RunResult(rounds, joined(predictions), is_complete=scored is None)

@@ -1,0 +1,249 @@
+"""Where the labeled impressions of a backtest come from: a recorded log, or a simulated shop that knows the truth."""
+
+import heapq
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import file_digest
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+
+from stream.events import Click, Impression, LabeledImpression
+from stream.label_join import join_log
+from stream.recorded_log import BadLines, LogError, read_log
+from stream.settings import JoinSettings
+from stream.simulator.settings import DriftKind, ShopSettings
+from stream.simulator.shop import Shop
+
+WARM_START_ROWS = 4_000
+"""Rows of a warm start, unless a tenth of the log is less."""
+
+_SIMULATED_START_MS = 1_700_000_000_000
+
+
+class StreamRow(NamedTuple):
+    """One labeled impression, with what nobody knows in life.
+
+    Attributes:
+        labeled: The labeled impression.
+        click_probability: Its true probability of a click, where somebody knows it.
+    """
+
+    labeled: LabeledImpression
+    click_probability: float | None
+
+
+class Stream(Protocol):
+    """Labeled impressions that can be read any number of times, by any process.
+
+    Attributes:
+        num_rows: Labeled impressions, those of the warm start included.
+        warm_start_rows: How many of the first of them version 1 learns.
+        is_recorded: Whether every seed has the same impressions; else each has a stream of its own.
+    """
+
+    @property
+    def num_rows(self) -> int: ...  # noqa: D102
+
+    @property
+    def warm_start_rows(self) -> int: ...  # noqa: D102
+
+    @property
+    def is_recorded(self) -> bool: ...  # noqa: D102
+
+    def rows(self, seed: int) -> Iterator[StreamRow]:
+        """Yield the rows in the order in which they happened.
+
+        The seed stands before every impression id, so that whatever is decided by a hash of it (who is learned, who is
+        scored by which role) is drawn anew.
+        """
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the stream is, as plain values: equal facts give equal rows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedStream:
+    """The labeled impressions of a log, joined as the live stream joins them. Make one with `recorded_stream`."""
+
+    path: Path
+    digest: str
+    limit: int | None
+    click_delay_seconds: float
+    join: JoinSettings
+    skip_bad_lines: bool
+    num_rows: int
+    num_bad_lines: int
+    warm_start_rows: int
+    is_recorded: bool = True
+
+    def rows(self, seed: int) -> Iterator[StreamRow]:
+        """Yield the rows of the log."""
+        bad_lines = BadLines() if self.skip_bad_lines else None
+        for labeled in _labels(self.path, self.limit, self.click_delay_seconds, self.join, bad_lines):
+            yield StreamRow(_prefixed(labeled, seed), None)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the stream is."""
+        return {
+            "log": self.path.name,
+            "sha256": self.digest,
+            "limit": self.limit,
+            "click_delay_seconds": self.click_delay_seconds,
+            "window_seconds": self.join.window_seconds,
+            "lateness_seconds": self.join.lateness_seconds,
+            "rows": self.num_rows,
+            "bad_lines": self.num_bad_lines,
+            "warm_start_rows": self.warm_start_rows,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulatedStream:
+    """The shop's pages without Kafka and without dirt: every seed is another shop. Make one with `simulated_stream`."""
+
+    shop: ShopSettings
+    num_rows: int
+    warm_start_rows: int
+    is_recorded: bool = False
+
+    def rows(self, seed: int) -> Iterator[StreamRow]:
+        """Yield the rows of the seed's shop; the warm start is its past."""
+        shop = Shop(
+            self.shop.model_copy(update={"seed": self.shop.seed + seed}),
+            start_ms=_SIMULATED_START_MS,
+            history_rows=self.warm_start_rows,
+        )
+        # Between the prompt clicks and the late ones, as a window should be.
+        window_seconds = (self.shop.click_seconds + self.shop.late_click_seconds) / 2
+        truth: dict[str, float] = {}
+        events = _shop_events(shop, self.num_rows, truth)
+        for labeled in join_log(events, JoinSettings(window_seconds=window_seconds)):
+            yield StreamRow(_prefixed(labeled, seed), truth.pop(labeled.impression.impression_id))
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the stream is."""
+        return {
+            "simulated": self.shop.drift,
+            "rows": self.num_rows,
+            "warm_start_rows": self.warm_start_rows,
+            "shop": self.shop.model_dump(mode="json"),
+        }
+
+
+def recorded_stream(
+    path: Path,
+    *,
+    limit: int | None = None,
+    warm_start_rows: int | None = None,
+    click_delay_seconds: float = 1.0,
+    skip_bad_lines: bool = False,
+) -> RecordedStream:
+    """Return the labeled impressions of a log, read once to count them and to see that all of it can be used.
+
+    Args:
+        path: The log; formats in stream/recorded_log.py.
+        limit: Impressions to read; all when None.
+        warm_start_rows: Rows version 1 learns; 4,000, or a tenth of the log if that is less, when None.
+        click_delay_seconds: When a positive row of the plain format was clicked.
+        skip_bad_lines: Whether unusable lines are left out and counted.
+
+    Raises:
+        LogError: the log cannot be read.
+        ValueError: the numbers do not fit each other.
+    """
+    join = JoinSettings()
+    if click_delay_seconds > join.window_seconds:
+        message = (
+            f"--click-delay {click_delay_seconds:g} is longer than the attribution window of {join.window_seconds:g} s "
+            "(MILLSTREAM_JOIN_WINDOW_SECONDS), so that no row would be positive; shorten it"
+        )
+        raise ValueError(message)
+    bad_lines = BadLines() if skip_bad_lines else None
+    num_rows = sum(1 for _ in _labels(path, limit, click_delay_seconds, join, bad_lines))
+    with path.open("rb") as file:
+        digest = file_digest(file, "sha256").hexdigest()
+    if num_rows < 2:
+        message = f"{path} holds {num_rows} impressions; a backtest needs some thousands"
+        raise LogError(message)
+    return RecordedStream(
+        path=path.absolute(),
+        digest=digest,
+        limit=limit,
+        click_delay_seconds=click_delay_seconds,
+        join=join,
+        skip_bad_lines=skip_bad_lines,
+        num_rows=num_rows,
+        num_bad_lines=bad_lines.count if bad_lines else 0,
+        warm_start_rows=_warm_start_rows(num_rows, warm_start_rows),
+    )
+
+
+def simulated_stream(
+    drift: DriftKind, num_rows: int, *, warm_start_rows: int | None = None, ctr: float | None = None
+) -> SimulatedStream:
+    """Return a simulated shop whose tastes turn in the middle of what follows the warm start.
+
+    A gradual turn takes a quarter of those rows; a recurring one makes four phases of them.
+
+    Args:
+        drift: How tastes change.
+        num_rows: Impressions, those of the warm start included.
+        warm_start_rows: Rows version 1 learns; 4,000, or a tenth of all if that is less, when None.
+        ctr: Share of impressions with a click in time; the configured one when None.
+
+    Raises:
+        ValueError: the numbers do not fit each other.
+    """
+    warm = _warm_start_rows(num_rows, warm_start_rows)
+    shop = ShopSettings(drift=drift) if ctr is None else ShopSettings(drift=drift, ctr=ctr)
+    live_seconds = (num_rows - warm) / shop.rate
+    shop = shop.model_copy(
+        update={
+            "turn_seconds": live_seconds / (4 if drift == "recurring" else 2),
+            "gradual_seconds": live_seconds / 4,
+        }
+    )
+    return SimulatedStream(shop=shop, num_rows=num_rows, warm_start_rows=warm)
+
+
+def _warm_start_rows(num_rows: int, asked: int | None) -> int:
+    rows = min(WARM_START_ROWS, num_rows // 10) if asked is None else asked
+    if rows >= num_rows:
+        message = (
+            f"--warm-start {rows} leaves nothing of the {num_rows} rows to be scored; lower it, or take more rows "
+            "(--limit)"
+        )
+        raise ValueError(message)
+    return rows
+
+
+def _labels(
+    path: Path, limit: int | None, click_delay_seconds: float, join: JoinSettings, bad_lines: BadLines | None
+) -> Iterator[LabeledImpression]:
+    return join_log(read_log(path, click_delay_seconds=click_delay_seconds, limit=limit, bad_lines=bad_lines), join)
+
+
+def _prefixed(labeled: LabeledImpression, seed: int) -> LabeledImpression:
+    impression = labeled.impression
+    renamed: Impression = msgspec.structs.replace(impression, impression_id=f"{seed}-{impression.impression_id}")
+    prefixed: LabeledImpression = msgspec.structs.replace(labeled, impression=renamed)
+    return prefixed
+
+
+def _shop_events(shop: Shop, num_rows: int, truth: dict[str, float]) -> Iterator[Impression | Click]:
+    """Yield the first impressions of a shop and their clicks in time order, noting every true probability."""
+    showings = (showing for page in itertools.chain(shop.history(), shop) for showing in page.showings)
+    due: list[tuple[int, str, Click]] = []
+    for showing in itertools.islice(showings, num_rows):
+        impression = showing.impression
+        while due and due[0][0] < impression.event_time_ms:
+            yield heapq.heappop(due)[2]
+        truth[impression.impression_id] = showing.click_probability
+        yield impression
+        for click in showing.clicks:
+            heapq.heappush(due, (click.event_time_ms, click.click_id, click))
+    while due:
+        yield heapq.heappop(due)[2]
