@@ -1,0 +1,36 @@
+"""A settings file: what `MILLSTREAM_CONFIG` names, written by a machine for people to read."""
+
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+
+def write_settings_file(path: Path, tables: Mapping[str, Mapping[str, Any]], heading: Sequence[str]) -> None:
+    """Write settings as a TOML file that every process reads when `MILLSTREAM_CONFIG` names it.
+
+    What the present `MILLSTREAM_CONFIG` file says stays, but for the fields that are written: one file is read, so the
+    new one has to say everything.
+
+    Args:
+        path: The new file; it appears whole or not at all.
+        tables: Fields by group.
+        heading: Comment lines at the top.
+
+    Raises:
+        ValueError: the file exists: somebody's settings are not overwritten.
+    """
+    if path.exists():
+        message = f"{path} exists, and settings are never overwritten; name another file (--out) or remove it"
+        raise ValueError(message)
+    present = os.environ.get("MILLSTREAM_CONFIG")
+    merged: dict[str, Any] = tomllib.loads(Path(present).read_text(encoding="utf-8")) if present else {}
+    for group, fields in tables.items():
+        merged[group] = {**merged.get(group, {}), **fields}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_suffix(".new")
+    new.write_text("".join(f"# {line}\n" for line in heading) + "\n" + tomli_w.dumps(merged), encoding="utf-8")
+    new.replace(path)
