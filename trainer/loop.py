@@ -20,6 +20,7 @@ from trainer.line import ModelLine, PlanRows, weights_of
 from trainer.metrics import TrainerMetrics
 from trainer.plan import Plan, PlanStore, Record, cut_plan
 from trainer.planner import ExampleSource, Planner
+from trainer.probe import ProbeSet
 from trainer.publication import Publisher
 from trainer.settings import GateSettings, TrainerSettings
 
@@ -100,6 +101,7 @@ class Trainer:
         self._metrics = edges.metrics
         self._failpoints = edges.failpoints
         self._planner = Planner(edges.source, line.state.offsets, settings, edges.clock)
+        self._probe = ProbeSet(settings)
         self._settings = settings
         self._gate = gate
         self._log = structlog.get_logger(__name__)
@@ -145,7 +147,7 @@ class Trainer:
         4. On promote: publish these weights as a version, move the aliases, announce, and wait for delivery.
         5. Learn: numeric statistics, selected rows and replayed ones, in the order of the plan's seed.
         6. Write the ledger segment and the checkpoint that refers to it: from here on the plan is done.
-        7. Commit offsets for dashboards, drop what no restart needs any more.
+        7. Commit offsets for dashboards, drop what no restart needs any more; now and then rescore the probe.
         """
         with self._metrics.stage("featurize"):
             rows = self.line.admit(records)  # 2
@@ -167,6 +169,7 @@ class Trainer:
         self._failpoints.pass_through("checkpoint_written")
         self._source.commit(plan.next)  # 7
         self._stores.plans.prune(plan.number - self._settings.keep_checkpoints)
+        self._rescore_probe(rows, plan)
         return_freed_memory()
         self._metrics.count_learning(report)
         self._metrics.show_lag(self._source.ends(), plan.next)
@@ -180,6 +183,12 @@ class Trainer:
             loss=round(report.update.mean_loss, 4),
             gate=result.reason if result else None,
         )
+
+    def _rescore_probe(self, rows: PlanRows, plan: Plan) -> None:
+        self._probe.offer(rows.first_copies)
+        if plan.number % self._settings.probe_every == 0:
+            with self._metrics.stage("probe"):
+                self._metrics.show_stability(self._probe.rescore(self.line.candidate()))
 
     def _judge(self, rows: PlanRows, plan: Plan) -> GateResult | None:
         state = self.line.state

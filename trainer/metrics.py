@@ -1,11 +1,13 @@
 """Metrics of the trainer."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import perf_counter
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from scorer.importance.stability import Stability
 from stream.events import GateResult
 from trainer.commands import ACTIONS
 from trainer.gate import HOLD_REASONS
@@ -15,7 +17,7 @@ from trainer.line import LearnReport
 DECISIONS = ("promote", "hold", "wait", "stopped")
 """wait: too little evidence yet; stopped: promotions are stopped after a rollback."""
 
-STAGES = ("featurize", "judge", "publish", "learn", "checkpoint")
+STAGES = ("featurize", "judge", "publish", "learn", "checkpoint", "probe")
 
 _SECONDS_BUCKETS = (0.01, 0.03, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 120.0)
 
@@ -52,6 +54,19 @@ class TrainerMetrics:
         self.effective_sample_size = gauge(
             "effective_sample_size_ratio", "Effective sample size of the last update by the rows it learned"
         )
+        self.probe_spearman = Gauge(
+            "millstream_trainer_probe_spearman_ratio",
+            "Rank correlation of the probe's importance scores with those before, among clicked rows and the others",
+            ["class"],
+            registry=registry,
+        )
+        self.probe_top_overlap = gauge(
+            "probe_top_overlap_ratio", "Share of the probe's most important tenth that was so before"
+        )
+        self.probe_total_variation = gauge(
+            "probe_total_variation_ratio", "Share of the probe's importance that moved to other rows"
+        )
+        self.show_stability(None)
         self.decisions = counters("gate_decisions_total", "Decisions of the gate, one an update", "decision", DECISIONS)
         self.holds = counters("holds_total", "Updates held, by reason", "reason", HOLD_REASONS)
         self.holds_in_row = gauge("holds_in_row_count", "Holds since the last promotion")
@@ -114,6 +129,13 @@ class TrainerMetrics:
             self.loss.set(report.update.mean_loss)
             self.mean_weight.set(sum(report.weights) / len(report.weights))
             self.effective_sample_size.set(effective_sample_size(report.weights) / len(report.weights))
+
+    def show_stability(self, found: Stability | None) -> None:
+        """Show how stable the importance scores of the probe are; NaN where that is not known."""
+        self.probe_spearman.labels("clicked").set(found.spearman_clicked if found else math.nan)
+        self.probe_spearman.labels("not_clicked").set(found.spearman_not_clicked if found else math.nan)
+        self.probe_top_overlap.set(found.top_overlap if found else math.nan)
+        self.probe_total_variation.set(found.total_variation if found else math.nan)
 
     def show_lag(self, ends: Mapping[int, int], offsets: Mapping[int, int]) -> None:
         """Show how far behind the log the checkpoint is."""

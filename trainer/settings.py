@@ -38,6 +38,10 @@ class TrainerSettings(MillstreamSettings, group="trainer"):
     replay_half_life_seconds: float = Field(
         3600.0, gt=0, description="event time over which the weight of a replayed row halves, for rows of recency"
     )
+    probe_rows: int = Field(
+        256, ge=0, description="fixed rows, half of them clicked, whose importance scores are compared; 0 is off"
+    )
+    probe_every: int = Field(8, ge=1, description="updates from one comparison to the next")
     first_copy_seconds: float = Field(
         600.0, gt=0, description="event time over which repeated impressions are recognised; older rows count as late"
     )

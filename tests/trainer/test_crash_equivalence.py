@@ -29,8 +29,16 @@ PLACES = (
 
 
 def rig(directory: Path, failpoint: str = "") -> Rig:
-    """Return a trainer in which everything takes part that could differ: replay, warm-up, promotions, repeats."""
-    settings = TrainerSettings(update_rows=64, batch_rows=8, warmup_steps=4, replay_share=0.25, replay_capacity=50)
+    """Return a trainer in which all takes part that could differ: replay, warm-up, promotions, repeats, probe."""
+    settings = TrainerSettings(
+        update_rows=64,
+        batch_rows=8,
+        warmup_steps=4,
+        replay_share=0.25,
+        replay_capacity=50,
+        probe_rows=32,
+        probe_every=1,
+    )
     return Rig(directory, recorded_log(NUM_ROWS), settings=settings, failpoints=Failpoints(failpoint))
 
 

@@ -1,6 +1,9 @@
+import math
+
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
+from scorer.importance.stability import Stability
 from stream.events import GateResult
 from trainer.metrics import DECISIONS, STAGES, TrainerMetrics, effective_sample_size
 
@@ -49,6 +52,22 @@ def test_every_update_counts_one_decision(registry, result, stopped, decision):
 def test_the_lag_is_shown_by_partition(registry):
     TrainerMetrics(registry).show_lag({0: 10, 1: 5}, {0: 4, 1: 5})
     assert registry.get_sample_value("millstream_trainer_lag_records", {"partition": "0"}) == 6
+
+
+def test_stability_is_not_a_number_until_it_is_known(registry):
+    metrics = TrainerMetrics(registry)
+    names = ("spearman_ratio", "top_overlap_ratio", "total_variation_ratio")
+    labels = ({"class": "clicked"}, {}, {})
+
+    def shown():
+        return [
+            registry.get_sample_value(f"millstream_trainer_probe_{name}", label)
+            for name, label in zip(names, labels, strict=True)
+        ]
+
+    assert all(math.isnan(value) for value in shown())
+    metrics.show_stability(Stability(0.9, 0.8, 0.7, 0.6, 0.1))
+    assert shown() == [0.8, 0.6, 0.1]
 
 
 def test_equal_weights_lose_no_sample_size():
