@@ -3,8 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-from deploy.audit_report import AuditReport
-from deploy.conservation import Conservation, Settled, named
+from deploy.audit_report import AuditReport, named
+from deploy.conservation import Conservation, Settled
 from deploy.produced import compare_with_producer
 from deploy.topic_log import Extent, TopicLog, committed_offsets
 from stream.settings import KafkaSettings

@@ -1,6 +1,42 @@
 """What an audit found: every term of the conservation law, each counted on its own."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+Law = tuple[str, int, int]
+"""Text, left side, right side."""
+
+_NAMED = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class RevisedCounts:
+    """What became of revision 1, the labels that early-negative mode sends for clicked impressions.
+
+    Attributes:
+        labeled: Impressions with a revised label.
+        joined_clicks: Clicks that revised one; a part of the report's joined clicks.
+
+    The others are as in `AuditReport`.
+    """
+
+    labeled: int
+    joined_clicks: int
+    scored: int
+    refused: int
+    waiting_to_score: int
+    trained: int
+    sampled_out: int
+    too_late: int
+    waiting_to_train: int
+    repeated_labels: int
+    repeated_scores: int
+
+    def laws(self) -> list[Law]:
+        """Return the conservation laws of revised labels."""
+        laws = [("labeled = joined clicks", self.labeled, self.joined_clicks), *_label_laws(self)]
+        return [(f"revised: {law}", left, right) for law, left, right in laws]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +67,9 @@ class AuditReport:
         waiting_clicks: Clicks the label join has not settled.
         repeated_labels: Further copies of labels, after restarts.
         repeated_scores: Further copies of weighted examples.
-        revised_labels: Labels that revise an earlier one.
         dead_lettered_later: Dead letters from topics after `events`.
-        discarded: Learned rows that a restored champion undid; a part of `trained`.
+        revised: Revised labels, counted apart; None when there are none.
+        discarded: Learned rows that a restored champion undid; a part of those trained.
         produced: Records in the producer's ledger; None without one.
         problems: Everything that is wrong, one line each.
     """
@@ -61,8 +97,8 @@ class AuditReport:
     waiting_clicks: int
     repeated_labels: int
     repeated_scores: int
-    revised_labels: int
     dead_lettered_later: int
+    revised: RevisedCounts | None = None
     discarded: int = 0
     produced: int | None = None
     problems: tuple[str, ...] = ()
@@ -74,10 +110,19 @@ class AuditReport:
 
     @property
     def waiting(self) -> int:
-        """Labeled impressions that nothing has decided about yet, scored or not."""
-        return self.waiting_to_score + self.waiting_to_train
+        """Labels that nothing has decided about yet, scored or not."""
+        waiting = self.waiting_to_score + self.waiting_to_train
+        return waiting + (self.revised.waiting_to_score + self.revised.waiting_to_train if self.revised else 0)
 
-    def laws(self) -> list[tuple[str, int, int]]:
+    def terms(self) -> dict[str, int]:
+        """Return every count there is by its name."""
+        fields: dict[str, Any] = asdict(self)
+        del fields["problems"]
+        revised: dict[str, int] = fields.pop("revised") or {}
+        fields |= {f"revised_{name}": value for name, value in revised.items()}
+        return {name: value for name, value in fields.items() if value is not None}
+
+    def laws(self) -> list[Law]:
         """Return the conservation laws: text, left side, right side."""
         return [
             (
@@ -86,16 +131,7 @@ class AuditReport:
                 self.impressions + self.clicks + self.duplicates + self.dead_lettered + self.unusable_waiting,
             ),
             ("impressions = labeled + pending", self.impressions, self.labeled + self.pending),
-            (
-                "labeled = scored + refused + waiting",
-                self.labeled,
-                self.scored + self.refused + self.waiting_to_score,
-            ),
-            (
-                "scored = trained + sampled out + too late + waiting",
-                self.scored,
-                self.trained + self.sampled_out + self.too_late + self.waiting_to_train,
-            ),
+            *_label_laws(self),
             (
                 "clicks = joined + further + late + orphaned + excess + waiting",
                 self.clicks,
@@ -106,9 +142,34 @@ class AuditReport:
                 + self.excess_clicks
                 + self.waiting_clicks,
             ),
+            *(self.revised.laws() if self.revised else ()),
         ]
 
     def checked(self) -> "AuditReport":
         """Return this report with every broken law among its problems."""
         broken = [f"{law}: {left} is not {right}" for law, left, right in self.laws() if left != right]
         return replace(self, problems=(*self.problems, *broken))
+
+
+def named(what: str, how: str, names: Iterable[str]) -> list[str]:
+    """Return one line that counts the names and lists the first few; nothing when there are none."""
+    found = sorted(names)
+    if not found:
+        return []
+    more = ", ..." if len(found) > _NAMED else ""
+    return [f"{len(found)} {what}{'s' if len(found) > 1 else ''} {how}: {', '.join(found[:_NAMED])}{more}"]
+
+
+def _label_laws(counts: AuditReport | RevisedCounts) -> list[Law]:
+    return [
+        (
+            "labeled = scored + refused + waiting",
+            counts.labeled,
+            counts.scored + counts.refused + counts.waiting_to_score,
+        ),
+        (
+            "scored = trained + sampled out + too late + waiting",
+            counts.scored,
+            counts.trained + counts.sampled_out + counts.too_late + counts.waiting_to_train,
+        ),
+    ]

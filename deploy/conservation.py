@@ -4,9 +4,10 @@ Pure: it takes records in any order and knows neither Kafka nor files.
 """
 
 from collections.abc import Iterable, KeysView
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from deploy.audit_report import AuditReport
+from deploy.audit_report import AuditReport, RevisedCounts, named
+from deploy.revision_account import RevisionAccount, Stage
 from deploy.topic_log import LogRecord
 from stream.dead_letters import LOST_CLICK_REASONS
 from stream.events import Click, EventError, Impression, LabeledImpression, decode_event, decode_labeled
@@ -18,8 +19,6 @@ Place = tuple[TopicKind, int, int]
 
 ClickId = tuple[str, str]
 """Impression id and click id: what the label join tells clicks by."""
-
-_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -42,27 +41,6 @@ class Settled:
         return offset >= readers[kind].get(partition, 0)
 
 
-@dataclass
-class _Stage:
-    """The distinct ids that reached a stage; the value tells whether any copy may still get its next outcome."""
-
-    open_by_id: dict[str, bool] = field(default_factory=dict)
-    repeats: int = 0
-
-    def add(self, key: str, *, is_open: bool) -> bool:
-        """Note a copy, and return whether it is the first."""
-        first = key not in self.open_by_id
-        self.repeats += not first
-        self.open_by_id[key] = is_open or self.open_by_id.get(key, False)
-        return first
-
-    def without(self, *outcomes: Iterable[str]) -> tuple[list[str], list[str]]:
-        """Return the ids in none of the outcomes, those that wait and those that are lost."""
-        had: set[str] = set().union(*outcomes)
-        left = [(key, is_open) for key, is_open in self.open_by_id.items() if key not in had]
-        return [key for key, is_open in left if is_open], [key for key, is_open in left if not is_open]
-
-
 class Conservation:
     """Takes every record of the topics and every decision of the trainer; `report` says where each id ended.
 
@@ -76,21 +54,17 @@ class Conservation:
         self._topics = topics
         self._reasons: dict[Place, str] = {}
         self._records = 0
-        self._impressions = _Stage()
+        self._impressions = Stage()
         self._clicks: dict[ClickId, tuple[bool, str | None]] = {}
         self._repeated_clicks = 0
         self._unusable: dict[Place, str | None] = {}
-        self._labels = _Stage()
+        self._first = RevisionAccount()
+        self._revised = RevisionAccount("revised")
         self._label_by_id: dict[str, int] = {}
         self._cut: set[str] = set()
-        self._refused_labels: set[str] = set()
         self._joined: dict[ClickId, bool] = {}
         self._joined_by_repeat: list[str] = []
-        self._scores = _Stage()
-        self._decisions: dict[tuple[str, str], str] = {}
-        self._decided: dict[str, set[str]] = {"trained": set(), "sampled_out": set(), "late": set()}
-        self._twice: list[str] = []
-        self._revised = 0
+        self._revising_clicks: set[ClickId] = set()
 
     def take_dead_letter(self, record: LogRecord) -> None:
         """Take a record of `dead-letters`. All of them come before anything else."""
@@ -126,14 +100,10 @@ class Conservation:
         except EventError:
             self._unusable[place] = self._reasons.get(place)
             return
-        if labeled.revision:
-            self._revised += 1
-            return
         key = labeled.impression.impression_id
-        if place in self._reasons:
-            self._refused_labels.add(key)
-        first = self._labels.add(key, is_open=self._settled.is_open(*place))
-        if first:
+        account = self._account(labeled.revision)
+        first = account.take_label(key, is_open=self._settled.is_open(*place), is_refused=place in self._reasons)
+        if first and not labeled.revision:
             self._label_by_id[key] = labeled.label
             if labeled.window_cut:
                 self._cut.add(key)
@@ -149,18 +119,12 @@ class Conservation:
             return
         is_open = self._settled.is_open(*place)
         for example in examples:
-            if example.labeled.revision == 0:
-                self._scores.add(example.labeled.impression.impression_id, is_open=is_open)
+            labeled = example.labeled
+            self._account(labeled.revision).take_score(labeled.impression.impression_id, is_open=is_open)
 
     def take_decision(self, line: str, impression_id: str, revision: int, outcome: str) -> None:
         """Take a row of the trainer's ledger: trained, sampled_out, repeat, late or replayed."""
-        if revision or outcome not in self._decided:
-            return
-        if outcome != "late":
-            if (line, impression_id) in self._decisions:
-                self._twice.append(impression_id)
-            self._decisions[line, impression_id] = outcome
-        self._decided[outcome].add(impression_id)
+        self._account(revision).take_decision(line, impression_id, outcome)
 
     @property
     def impression_ids(self) -> KeysView[str]:
@@ -178,8 +142,15 @@ class Conservation:
         return self._unusable.keys()
 
     def label(self, impression_id: str) -> int | None:
-        """Return the first label of an impression; None without one, and for a window that was cut short."""
-        return None if impression_id in self._cut else self._label_by_id.get(impression_id)
+        """Return the last label of an impression; None without one, and for a window that was cut short.
+
+        None too for a 0 while the label join has not settled the impression: a click may still revise it.
+        """
+        if impression_id in self._revised.labeled_ids:
+            return 1
+        label = self._label_by_id.get(impression_id)
+        may_change = label == 0 and self._impressions.open_by_id.get(impression_id, False)
+        return None if impression_id in self._cut or may_change else label
 
     def report(self, problems: Iterable[str] = ()) -> AuditReport:
         """Return where every id ended.
@@ -188,17 +159,14 @@ class Conservation:
             problems: What the caller found besides.
         """
         pending, lost_impressions = self._impressions.without(self._label_by_id)
-        to_score, lost_labels = self._labels.without(self._scores.open_by_id, self._refused_labels)
-        to_train, lost_scores = self._scores.without(*self._decided.values())
         unusable = self._unusable_by_outcome()
         clicks, lost_clicks = self._click_counts()
-        trained, sampled_out = self._decided["trained"], self._decided["sampled_out"] - self._decided["trained"]
         lost = [
             *named("impression", "neither labeled nor pending: lost by the label join", lost_impressions),
             *named("click", "without an outcome: lost by the label join", lost_clicks),
             *named("unusable record", "without a dead letter", unusable["lost"]),
-            *named("labeled impression", "neither scored nor waiting: lost by the scorer", lost_labels),
-            *named("scored impression", "neither learned, sampled out nor waiting: lost by the trainer", lost_scores),
+            *self._first.lost(),
+            *self._revised.lost(),
         ]
         return AuditReport(
             records=self._records,
@@ -207,34 +175,42 @@ class Conservation:
             dead_lettered=len(unusable["events"]),
             unusable_waiting=len(unusable["waiting"]),
             duplicates=self._impressions.repeats + self._repeated_clicks,
-            labeled=len(self._label_by_id),
             pending=len(pending),
-            scored=len(self._scores.open_by_id),
-            refused=len(self._refused_labels - self._scores.open_by_id.keys()),
-            waiting_to_score=len(to_score),
-            trained=len(trained),
-            sampled_out=len(sampled_out),
-            too_late=len(self._decided["late"] - trained - sampled_out),
-            waiting_to_train=len(to_train),
+            **self._first.counts(),
             **clicks,
-            repeated_labels=self._labels.repeats,
-            repeated_scores=self._scores.repeats,
-            revised_labels=self._revised,
             dead_lettered_later=len(unusable["later"]),
+            revised=self._revised_counts(),
             problems=(*problems, *lost, *self._contradictions()),
         ).checked()
 
+    def _account(self, revision: int) -> RevisionAccount:
+        return self._revised if revision else self._first
+
+    def _revised_counts(self) -> RevisedCounts | None:
+        counts = self._revised.counts()
+        joined = len(self._revising_clicks & self._clicks.keys())
+        return RevisedCounts(joined_clicks=joined, **counts) if any(counts.values()) else None
+
     def _contradictions(self) -> list[str]:
         """Return what no loss explains: outcomes of nothing, or two outcomes of one thing."""
-        decided = self._decided["trained"] | self._decided["sampled_out"]
         unknown_clicks = [click_id for _, click_id in self._joined.keys() - self._clicks.keys()]
         return [
-            *named("impression", "decided twice by one model line", self._twice),
             *named("click", "only in a repeated label: the first label is wrong", self._joined_by_repeat),
             *named("click", "in a label but not in events", unknown_clicks),
+            *named("click", "further on an impression that no click joined", self._further_of_none()),
             *named("label", "without an impression in events", self._label_by_id.keys() - self.impression_ids),
-            *named("score", "without a label", self._scores.open_by_id.keys() - self._label_by_id.keys()),
-            *named("decision", "without a score", decided - self._scores.open_by_id.keys()),
+            *named("revised label", "without a first label", self._revised.labeled_ids - self._first.labeled_ids),
+            *self._first.contradictions(),
+            *self._revised.contradictions(),
+        ]
+
+    def _further_of_none(self) -> list[str]:
+        joined = {impression_id for impression_id, _ in self._joined}
+        # What is open is left out: its letter may be inside the extents where the label written before it is not.
+        return [
+            click_id
+            for (impression_id, click_id), (is_open, reason) in self._clicks.items()
+            if reason == "further_click" and not is_open and impression_id not in joined
         ]
 
     def _take_click(self, click: Click, reason: str | None, *, is_open: bool) -> None:
@@ -250,6 +226,8 @@ class Conservation:
                 self._joined[key] = first and rank == 0
                 if not first:
                     self._joined_by_repeat.append(click_id)
+                elif labeled.revision and rank == 0:
+                    self._revising_clicks.add(key)
 
     def _unusable_by_outcome(self) -> dict[str, list[str]]:
         """Return unusable records by what became of them, those without a dead letter by whether they are due."""
@@ -288,12 +266,3 @@ class Conservation:
             else:
                 lost.append(key[1])
         return counts, lost
-
-
-def named(what: str, how: str, names: Iterable[str]) -> list[str]:
-    """Return one line that counts the names and lists the first few; nothing when there are none."""
-    found = sorted(names)
-    if not found:
-        return []
-    more = ", ..." if len(found) > _NAMED else ""
-    return [f"{len(found)} {what}{'s' if len(found) > 1 else ''} {how}: {', '.join(found[:_NAMED])}{more}"]

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from deploy.conservation import Conservation, named
+from deploy.audit_report import named
+from deploy.conservation import Conservation
 from stream.producer_ledger import read_producer_ledger
 
 _IMPRESSIONS = {"impression", "repeated_impression"}

@@ -46,9 +46,8 @@ def print_report(report: AuditReport, console: Console) -> None:
     """Print every term, every law and every problem."""
     terms = Table("term", "distinct ids", box=None)
     terms.columns[1].justify = "right"
-    for name, value in asdict(report).items():
-        if name != "problems" and value is not None:
-            terms.add_row(name.replace("_", " "), f"{value:,}")
+    for name, value in report.terms().items():
+        terms.add_row(name.replace("_", " "), f"{value:,}")
     console.print(terms)
     for law, left, right in report.laws():
         console.print(f"{'holds ' if left == right else 'BROKEN'}  {law}  ({left:,} = {right:,})", markup=False)

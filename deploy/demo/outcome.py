@@ -19,7 +19,7 @@ class Outcome:
     """What the topics hold after a demo.
 
     Attributes:
-        rows: First copy of every weighted example, in event-time order.
+        rows: First copy of every weighted example, in event-time order; an early negative by its revised label.
         freshness_seconds: Event-to-served time of every row that a serving version covers.
         promoted: Versions that were announced because the gate promoted them.
         swaps: Versions that took over and scored at least one row.
@@ -35,6 +35,7 @@ def read_outcome(kafka: KafkaSettings, producer_ledger: Path) -> Outcome:
     """Read the topics from their beginning and join the true click probabilities of the producer's ledger."""
     tracker = FreshnessTracker()
     first_copies: dict[str, WeightedExample] = {}
+    revised: set[str] = set()
     freshness: list[float] = []
     promoted: set[str] = set()
     with TopicLog(kafka) as log:
@@ -53,8 +54,12 @@ def read_outcome(kafka: KafkaSettings, producer_ledger: Path) -> Outcome:
         tracker.add_rows(partition, offset, [example.labeled.label_due_ms for example in examples])
         freshness += tracker.add_score(examples[0].live.version, scored_ms)
         for example in examples:
-            first_copies.setdefault(example.labeled.impression.impression_id, example)
-    rows = _scored_rows(list(first_copies.values()), _true_probabilities(producer_ledger))
+            impression_id = example.labeled.impression.impression_id
+            if example.labeled.revision:
+                revised.add(impression_id)
+            else:
+                first_copies.setdefault(impression_id, example)
+    rows = _scored_rows(list(first_copies.values()), revised, _true_probabilities(producer_ledger))
     swaps = len(set(rows.version.tolist())) - 1
     return Outcome(rows=rows, freshness_seconds=freshness, promoted=len(promoted), swaps=max(0, swaps))
 
@@ -65,13 +70,19 @@ def _true_probabilities(producer_ledger: Path) -> dict[str, float | None]:
     return {key: probability for kind, key, probability in zip(*columns, strict=True) if kind == "impression"}
 
 
-def _scored_rows(examples: list[WeightedExample], probabilities: dict[str, float | None]) -> ScoredRows:
+def _scored_rows(
+    examples: list[WeightedExample], revised: set[str], probabilities: dict[str, float | None]
+) -> ScoredRows:
     examples = sorted(examples, key=lambda example: example.labeled.impression.event_time_ms)
     event_ms = np.array([example.labeled.impression.event_time_ms for example in examples], dtype=np.float64)
-    best = [probabilities.get(example.labeled.impression.impression_id) for example in examples]
+    ids = [example.labeled.impression.impression_id for example in examples]
+    label = [
+        example.labeled.label or impression_id in revised for impression_id, example in zip(ids, examples, strict=True)
+    ]
+    best = [probabilities.get(impression_id) for impression_id in ids]
     return ScoredRows(
         seconds=(event_ms - event_ms[0]) / 1000 if len(event_ms) else event_ms,
-        label=np.array([example.labeled.label for example in examples], dtype=np.int8),
+        label=np.array(label, dtype=np.int8),
         live=np.array([example.live.z for example in examples], dtype=np.float64),
         frozen=np.array([example.frozen.z if example.frozen else np.nan for example in examples], dtype=np.float64),
         best=np.array([np.nan if value is None else value for value in best], dtype=np.float64),

@@ -65,9 +65,13 @@ class RecordedRun:
         labeled = labeled_impression(name, *clicks)
         self.add("labeled-impressions", labeled.source_partition, encode(labeled))
 
-    def score(self, *names: str) -> None:
+    def revise(self, name: str, *clicks: str) -> None:
+        labeled = labeled_impression(name, *clicks, revision=1)
+        self.add("labeled-impressions", labeled.source_partition, encode(labeled))
+
+    def score(self, *names: str, revision: int = 0) -> None:
         for partition in range(PARTITIONS):
-            rows = [example(name) for name in names if place(name) == partition]
+            rows = [example(name, revision=revision) for name in names if place(name) == partition]
             for batch in encode_examples(rows):
                 self.add("weighted-examples", partition, batch)
 
@@ -153,7 +157,36 @@ def complete_run(topic_prefix: str = PREFIX) -> RecordedRun:
     return run
 
 
-def labeled_impression(name: str, *clicks: str) -> LabeledImpression:
+def early_run(topic_prefix: str = PREFIX) -> RecordedRun:
+    """Return a run in early-negative mode in which every id has its outcome.
+
+    Impressions i0..i3, even ones in partition 0. i0 is clicked twice, i1 once; the window of i3 is open. Every first
+    label is learned; of the revised ones i0's is learned and i1's sampled out.
+    """
+    run = RecordedRun()
+    for name in ("i0", "i1", "i2"):
+        run.add("events", place(name), encode(impression(name)))
+    for name, on in (("c0", "i0"), ("c2", "i1")):
+        run.add("events", place(on), encode(click(name, on)))
+    further = encode(click("c1", "i0"))
+    run.dead_letter(f"{topic_prefix}events", 0, run.add("events", 0, further), further, "further_click")
+    run.settled.join.update({0: len(run.records["events", 0]), 1: len(run.records["events", 1])})
+    run.add("events", 1, encode(impression("i3")))
+    names = ("i0", "i1", "i2", "i3")
+    for name in names:
+        run.label(name)
+    run.revise("i0", "c0")
+    run.revise("i1", "c2")
+    run.settled.scorer.update({0: 3, 1: 3})
+    run.score(*names)
+    run.score("i0", "i1", revision=1)
+    run.settled.trainer.update({0: 2, 1: 2})
+    run.decisions += [(LINE, name, 0, "trained") for name in names]
+    run.decisions += [(LINE, "i0", 1, "trained"), (LINE, "i1", 1, "sampled_out")]
+    return run
+
+
+def labeled_impression(name: str, *clicks: str, revision: int = 0) -> LabeledImpression:
     return LabeledImpression(
         impression=impression(name),
         label=1 if clicks else 0,
@@ -162,12 +195,13 @@ def labeled_impression(name: str, *clicks: str) -> LabeledImpression:
         label_due_ms=START_MS + 3000,
         source_partition=place(name),
         source_offset=0,
+        revision=revision,
     )
 
 
-def example(name: str) -> WeightedExample:
+def example(name: str, *, revision: int = 0) -> WeightedExample:
     return WeightedExample(
-        labeled=labeled_impression(name),
+        labeled=labeled_impression(name, revision=revision),
         live=RoleScore(version=f"{LINE}-000001", z=0.1),
         hidden_norm=1.0,
         scored_ms=START_MS + 4000,

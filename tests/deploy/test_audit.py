@@ -6,7 +6,7 @@ import pytest
 from deploy.audit import run_audit
 from stream.settings import KafkaSettings
 from stream.topic_admin import ClusterError
-from tests.deploy.recorded_run import LINE, RecordedRun, complete_run, write_producer_ledger
+from tests.deploy.recorded_run import LINE, RecordedRun, complete_run, early_run, write_producer_ledger
 
 pytestmark = pytest.mark.kafka
 
@@ -23,6 +23,17 @@ def test_a_complete_run_on_kafka_is_exact(kafka: KafkaSettings, tmp_path: Path):
     assert report.problems == ()
     assert (report.impressions, report.labeled, report.scored, report.trained, report.sampled_out) == (6, 5, 5, 2, 2)
     assert (report.pending, report.waiting, report.produced) == (1, 1, None)
+
+
+def test_an_early_run_on_kafka_is_exact_at_either_revision(kafka: KafkaSettings, tmp_path: Path):
+    write_producer_ledger(tmp_path / "ledger.parquet", {"i0": 1, "i1": 1, "i2": 0, "i3": 1})
+
+    report = audit(early_run(kafka.topic_prefix), kafka, tmp_path, tmp_path / "ledger.parquet")
+
+    assert report.problems == ()
+    assert (report.labeled, report.trained, report.further_clicks) == (4, 4, 1)
+    assert report.revised is not None
+    assert (report.revised.labeled, report.revised.trained, report.revised.sampled_out) == (2, 1, 1)
 
 
 def test_one_label_deleted_on_purpose_is_not_exact(kafka: KafkaSettings, tmp_path: Path):

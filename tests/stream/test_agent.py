@@ -13,7 +13,17 @@ from stream.events import Click, Impression, decode_labeled, encode
 from stream.settings import KafkaSettings
 from stream.topic_admin import apply_topics
 from stream.topics import topic_name
-from tests.stream.traffic import QUIET_SECONDS, Shop, Truth, Worker, compare, read_all, wait_for, wait_until_settled
+from tests.stream.traffic import (
+    QUIET_SECONDS,
+    Shop,
+    Truth,
+    Worker,
+    compare,
+    compare_early,
+    read_all,
+    wait_for,
+    wait_until_settled,
+)
 
 pytestmark = pytest.mark.kafka
 
@@ -48,6 +58,23 @@ def test_kill_and_restart_lose_no_label_and_change_none(kafka: KafkaSettings, tm
         shop.join()
         wait_until_settled(kafka)
     assert_exact(kafka, shop)
+
+
+def test_early_kill_and_restart_revise_every_clicked_impression_by_one_click(kafka: KafkaSettings, tmp_path: Path):
+    shop = Shop(kafka, seconds=14, rate=150)
+    with Worker(kafka, "a", tmp_path, early_negative=True) as worker:
+        shop.start()
+        for _ in range(2):
+            time.sleep(6)
+            worker.kill()
+            worker.start()
+        shop.join()
+        # The last windows close in silence, with nothing to send: they are acknowledged all the same.
+        wait_until_settled(kafka)
+    result = compare_early(kafka, shop.truth)
+    assert len(shop.truth.impressions) > 500, "the shop must have been busy"
+    assert (result.lost, result.wrong, result.unaccounted_clicks) == (set(), set(), set())
+    assert result.repeated > 0, "a killed worker reads its open windows again"
 
 
 def test_workers_come_and_go_and_no_label_is_lost(kafka: KafkaSettings, tmp_path: Path):

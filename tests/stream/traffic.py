@@ -232,3 +232,43 @@ def compare(kafka: KafkaSettings, truth: Truth) -> Result:
         },
         dead_letters=Counter(letter["millstream.reason"].decode() for letter in letters),
     )
+
+
+@dataclass
+class EarlyResult:
+    """Difference between early labels and truth, first copies and repeats alike."""
+
+    lost: set[str]
+    wrong: set[str]
+    repeated: int
+    unaccounted_clicks: set[str]
+
+
+def compare_early(kafka: KafkaSettings, truth: Truth) -> EarlyResult:
+    """Hold the labels of early-negative mode against the truth: what was clicked is revised by one click, always it."""
+    copies: Counter = Counter()
+    revised: dict[str, set[str]] = {}
+    for record in read_all(kafka, "labeled-impressions"):
+        labeled = decode_labeled(record.value)
+        impression_id = labeled.impression.impression_id
+        copies[labeled.revision, impression_id] += 1
+        assert labeled.label == labeled.revision == len(labeled.click_ids)
+        if labeled.revision:
+            revised.setdefault(impression_id, set()).update(labeled.click_ids)
+    letters = {record.value: dict(record.headers) for record in read_all(kafka, "dead-letters")}
+    joined = truth.joined()
+    in_labels = {click_id for clicks in revised.values() for click_id in clicks}
+    return EarlyResult(
+        lost={key for key in joined if (0, key) not in copies},
+        wrong={
+            key
+            for key, clicks in joined.items()
+            if len(revised.get(key, ())) != bool(clicks) or not revised.get(key, set()) <= clicks
+        },
+        repeated=sum(copies.values()) - len(copies),
+        unaccounted_clicks={
+            click.click_id
+            for click in truth.clicks.values()
+            if click.click_id not in in_labels and encode(click) not in letters
+        },
+    )

@@ -96,6 +96,13 @@ def test_a_log_is_joined_as_the_live_stream_is():
     assert [row.label for row in rows] == [0, 1]
 
 
+def test_a_log_is_learned_by_final_labels_though_the_live_stream_sends_early_ones():
+    impressions = [tiny_impression(index) for index in range(3)]
+    click = Click(click_id="c", impression_id="impression-1", event_time_ms=impressions[1].event_time_ms + 500)
+    rows = labels_of([*impressions, click], JoinSettings(window_seconds=1.0, early_negative=True))
+    assert [row.label for row in rows] == [0, 1, 0]
+
+
 @pytest.mark.slow
 def test_a_new_line_begins_with_an_untrained_head(tmp_path):
     registry, topic = ModelRegistry(tmp_path / "registry"), ReleaseTopic(tmp_path / "releases.jsonl")

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from deploy.commands.audit import NOT_EXACT, print_report, register
 from stream.settings import KafkaSettings
-from tests.deploy.recorded_run import complete_run
+from tests.deploy.recorded_run import complete_run, early_run
 
 
 @pytest.fixture
@@ -54,3 +54,12 @@ def test_the_table_shows_terms_laws_and_problems():
     assert "BROKEN  impressions = labeled + pending" in text.getvalue()
     assert "problem: 1 impression neither labeled nor pending: lost by the label join: i4" in text.getvalue()
     assert text.getvalue().endswith("NOT exact\n")
+
+
+def test_revised_labels_have_lines_of_their_own():
+    text = StringIO()
+
+    print_report(early_run().conservation().report(), Console(file=text, width=120))
+
+    assert "revised trained" in text.getvalue()
+    assert "holds   revised: labeled = joined clicks  (2 = 2)" in text.getvalue()

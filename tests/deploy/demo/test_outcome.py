@@ -96,6 +96,15 @@ def test_the_first_copy_of_an_impression_counts(kafka: KafkaSettings, tmp_path: 
     assert outcome(kafka, tmp_path, [[example(3)], [again]]).rows.live.tolist() == [3.0]
 
 
+def test_an_early_negative_counts_once_by_its_revised_label_and_its_own_score(kafka: KafkaSettings, tmp_path: Path):
+    negative = example(3)
+    labeled = msgspec.structs.replace(negative.labeled, label=1, revision=1)
+    positive = msgspec.structs.replace(negative, labeled=labeled, live=RoleScore(version=FIRST, z=99.0))
+    rows = outcome(kafka, tmp_path, [[negative, example(7)], [positive]]).rows
+    assert rows.live.tolist() == [3.0, 7.0]
+    assert rows.label.tolist() == [1, 0]
+
+
 def test_a_row_that_frozen_did_not_score_is_nan_there(kafka: KafkaSettings, tmp_path: Path):
     rows = outcome(kafka, tmp_path, [[example(0, frozen=0.5), example(1)]]).rows
     np.testing.assert_array_equal(rows.frozen, [0.5, np.nan])
