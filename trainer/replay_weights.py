@@ -70,10 +70,7 @@ def density_ratio_weights(replay: Replay, settings: TrainerSettings) -> Doubles:
     searched for; it sees no label, so not a change of taste.
     """
     h_RD = pooled_vectors(replay.bundle, [*replay.old_encoded, *replay.new_encoded], settings.judge_batch_tokens)
-    num_old, num_new = len(replay.old), len(replay.new)
-    log_odds_O = _log_odds_of_new(h_RD, num_old)[:num_old]
-    ratio_O = np.exp(np.clip(log_odds_O, -50.0, 50.0)) * num_old / num_new
-    return np.asarray(ratio_O / (RELATIVE_SHARE * ratio_O + 1 - RELATIVE_SHARE))
+    return relative_density_ratios(h_RD, len(replay.old))
 
 
 REPLAY_WEIGHTS: dict[str, Callable[[Replay, TrainerSettings], Doubles]] = {
@@ -105,6 +102,13 @@ def pooled_vectors(bundle: ModelBundle, rows: Sequence[EncodedRow], max_batch_to
             batch = collate([rows[index] for index in indices], bundle.statistics, device)
             h_RD[indices] = bundle.model(batch).h_BD.double().cpu().numpy()
     return h_RD
+
+
+def relative_density_ratios(h_RD: Doubles, num_old: int) -> Doubles:
+    """Return the weight of every old row, [O]; the first rows of h are the old ones."""
+    log_odds_O = _log_odds_of_new(h_RD, num_old)[:num_old]
+    ratio_O = np.exp(np.clip(log_odds_O, -50.0, 50.0)) * num_old / (len(h_RD) - num_old)
+    return np.asarray(ratio_O / (RELATIVE_SHARE * ratio_O + 1 - RELATIVE_SHARE))
 
 
 def _log_odds_of_new(h_RD: Doubles, num_old: int) -> Doubles:

@@ -1,0 +1,5 @@
+"""Stub."""
+
+
+def write(console):
+    raise NotImplementedError
