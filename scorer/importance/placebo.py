@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from scorer.importance.strategy import Doubles, Importance, ScoredRows, State, Strategy, importance
+from scorer.importance.gradient_norm import GradientNormSampling
+from scorer.importance.strategy import Doubles, Importance, ScoredRows, State, importance
 
 POOL_ROWS = 64
 """Rows of each label whose weights wait to be given away: a micro-batch alone may hold a single click."""
@@ -25,11 +26,16 @@ class Placebo:
 
     name = "placebo"
 
-    def __init__(self, strategy: Strategy, seed: int = 0) -> None:
+    def __init__(self, strategy: GradientNormSampling, seed: int = 0) -> None:
         self._strategy = strategy
         self._seed = seed
         self._num_calls = 0
         self._pools: dict[int, Doubles] = {label: np.empty((_COLUMNS, 0)) for label in (0, 1)}
+
+    @property
+    def variance_ratio(self) -> float:
+        """That of the inner strategy, so that both are switched off on the same rows."""
+        return self._strategy.variance_ratio
 
     def weigh(self, rows: ScoredRows) -> Importance:
         """Return what the rows teach."""

@@ -7,7 +7,7 @@ import numpy as np
 from scorer.importance.running import SMALLEST_MEAN, RunningMean
 from scorer.importance.strategy import Importance, ScoredRows, State, importance
 
-STEP = 4.0
+STEP = 8.0
 """How fast the threshold follows, as a change of log loss per horizon of rows and unit of excess share."""
 
 
@@ -15,7 +15,7 @@ class TopLoss:
     """pi = 1 for a loss at or above the running threshold and 0 below it, w = 1, no correction.
 
     The threshold is the quantile that leaves the budget above it, followed over thousands of rows: each call multiplies
-    it with exp(4 * rate * (mean(pi) - budget)) (Robbins and Monro 1951); a quantile inside a micro-batch would depend
+    it with exp(8 * rate * (mean(pi) - budget)) (Robbins and Monro 1951); a quantile inside a micro-batch would depend
     on its size. Biased: where the score says nothing and q < budget / 2, every click is kept and z learns
     logit(q / budget); false clicks have the highest loss of all. Selective-Backprop (Jiang et al. 2019,
     arXiv:1910.00762) is its random form.
