@@ -79,7 +79,14 @@ class FactoredStrategy:
         return self.strategy.name
 
     def weigh(self, rows: ScoredRows) -> Importance:
-        """Return what the rows teach; they must carry their labeled impressions."""
+        """Return what the rows teach.
+
+        Raises:
+            ValueError: the rows do not carry their labeled impressions.
+        """
+        if len(rows.labeled) != len(rows):
+            message = f"labeled has {len(rows.labeled)} of {len(rows)} rows; weight factors need all of them"
+            raise ValueError(message)
         taught = self.strategy.weigh(rows)
         for factor in self._factors:
             taught = taught.times(factor.multipliers(rows.labeled))

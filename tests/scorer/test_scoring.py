@@ -114,3 +114,10 @@ def test_only_the_strategy_sees_the_averaged_logit(tmp_path):
     label = np.array([row.label for row in ROWS], dtype=float)
     seen = build_strategy("gradnorm_is", 0.5).weigh(ScoredRows(scored.averaged_z, label, scored.hidden_norm))
     assert [example.inclusion_probability for example in examples] == seen.inclusion_probability.tolist()
+
+
+def test_the_frozen_scores_are_the_strategy_s_reference_where_there_are_any(live, frozen):
+    examples = score(live, strategy="rho_ref", frozen=frozen, frozen_share=0.5)
+    assert {example.importance_weight for example in examples if not example.frozen} == {1.0}
+    assert all(example.importance_weight != 1.0 for example in examples if example.frozen)
+    assert {example.importance_weight for example in score(live, strategy="rho_ref")} == {1.0}
