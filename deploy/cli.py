@@ -6,7 +6,7 @@ import sys
 import typer
 from kafka.errors import KafkaError
 
-from deploy.commands import audit, demo, doctor, kafka, models, processes, shop, topics, trainer, tune
+from deploy.commands import audit, backtest, demo, doctor, kafka, models, processes, shop, topics, trainer, tune
 from stream.error_line import error_line
 from stream.logs import configure_logging
 
@@ -30,6 +30,7 @@ app.add_typer(models.app, name="models")
 shop.register(app)
 audit.register(app)
 demo.register(app)
+backtest.register(app)
 tune.register(app)
 
 

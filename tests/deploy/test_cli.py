@@ -16,7 +16,8 @@ COMMANDS = {
     *(f"topics {name}" for name in ("apply", "check")),
     *(f"trainer {name}" for name in ("run", "pause", "resume")),
     *(f"models {name}" for name in ("init", "warm-start", "list", "show", "verify", "rollback", "resume", "prune")),
-    *("doctor", "stream", "adapter", "scorer", "evaluator", "serve", "simulate", "replay", "audit", "demo", "tune"),
+    *("doctor", "stream", "adapter", "scorer", "evaluator", "serve", "simulate", "replay"),
+    *("audit", "demo", "backtest", "tune"),
 }
 
 

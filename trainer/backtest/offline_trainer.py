@@ -4,10 +4,12 @@ from dataclasses import dataclass, replace
 
 from scorer.engine import Engine
 from scorer.features import NumericStatistics
+from scorer.importance.stability import Stability
 from stream.events import GateResult
 from trainer.line import LearnReport, ModelLine, PlanRows, weights_of
 from trainer.plan import Plan, Record, cut_plan
-from trainer.settings import GateSettings
+from trainer.probe import ProbeSet
+from trainer.settings import GateSettings, TrainerSettings
 
 
 @dataclass(frozen=True)
@@ -32,20 +34,21 @@ class OfflineTrainer:
         line: The line after its warm start.
         live: Engine of the live version, with a model of its own that equals the line's.
         gate: When an update may serve; None lets every update serve whose weights are finite.
-        seed: Of the trainer.
+        settings: Of the trainer.
     """
 
-    def __init__(self, line: ModelLine, live: Engine, gate: GateSettings | None, seed: int) -> None:
+    def __init__(self, line: ModelLine, live: Engine, gate: GateSettings | None, settings: TrainerSettings) -> None:
         self.line = line
         self._live = live
         self._gate = gate
-        self._seed = seed
+        self._settings = settings
+        self._probe = ProbeSet(settings)
         self._champion = weights_of(live.bundle)
 
     def admit(self, record: Record) -> tuple[Plan, PlanRows]:
         """Return the plan that takes one record, and its rows told apart."""
         state = self.line.state
-        plan = cut_plan(state.update + 1, state.offsets, [record], line=state.line, seed=self._seed)
+        plan = cut_plan(state.update + 1, state.offsets, [record], line=state.line, seed=self._settings.seed)
         return plan, self.line.admit([record])
 
     def decide(self, rows: PlanRows, plan: Plan) -> Decision:
@@ -60,6 +63,13 @@ class OfflineTrainer:
     def learn(self, rows: PlanRows, plan: Plan) -> LearnReport:
         """Learn what is selected of a plan."""
         return self.line.learn(rows, plan)
+
+    def look(self, rows: PlanRows, plan: Plan) -> Stability | None:
+        """Return how stable the importance of the probe's rows is after a plan; None when it is not their turn."""
+        self._probe.offer(rows.first_copies)
+        if plan.number % self._settings.probe_every:
+            return None
+        return self._probe.rescore(self.line.candidate())
 
     def _ungated(self) -> GateResult:
         if self.line.learner.is_finite():

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 
 from scorer.auc import auc
 from scorer.importance.effective_sample_size import effective_sample_size
+from scorer.importance.stability import Stability
 from scorer.progressive import calibration, normalized_entropy, sigmoid
 from trainer.backtest.offline_trainer import Decision
 from trainer.backtest.predictions import Predictions
@@ -53,10 +55,11 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
             evidence does not suffice and when nothing had been learned since the champion.
         gate_reason: Why.
         discarded_rows: Learned rows that restoring the champion undid.
-        stability_spearman: Rank correlation of the importance of fixed rows with the round before.
+        stability_spearman: Rank correlation of the importance of fixed rows with the last time it was looked at; null,
+            like the other stabilities, in rounds without a look.
         stability_spearman_clicked: The same among clicked rows.
         stability_spearman_not_clicked: The same among the others.
-        stability_top_overlap: Share of the most important tenth that both rounds agree on.
+        stability_top_overlap: Share of the most important tenth that both looks agree on.
         stability_total_variation: Share of the weight that moved to other rows.
     """
 
@@ -122,6 +125,7 @@ def round_of(
     decision: Decision,
     *,
     live_version: int,
+    stability: Stability | None,
 ) -> Round:
     """Return what one plan showed.
 
@@ -132,6 +136,7 @@ def round_of(
         report: What learning them did.
         decision: What became of the weights before.
         live_version: Number of the version that scored them.
+        stability: Of the importance of fixed rows; None without a look at them.
     """
     label, live, frozen = predictions.label, predictions.z_live, predictions.z_frozen
     scored = ~np.isnan(frozen)
@@ -167,6 +172,7 @@ def round_of(
         gate_decision=decision.result.decision if decision.result else None,
         gate_reason=decision.result.reason if decision.result else None,
         discarded_rows=decision.discarded_rows,
+        **_stability_columns(stability),
     )
 
 
@@ -194,6 +200,12 @@ def _variance_ratio(z: Doubles, label: npt.NDArray[np.int8], hidden_norm: Double
     score = np.abs(sigmoid(z) - label) * np.sqrt(hidden_norm**2 + 1)
     mean = float(score.mean()) if len(score) else 0.0
     return float((score**2).mean()) / mean**2 if mean else math.nan
+
+
+def _stability_columns(stability: Stability | None) -> dict[str, float | None]:
+    if stability is None:
+        return {}
+    return {f"stability_{field.name}": _number(getattr(stability, field.name)) for field in fields(stability)}
 
 
 def _number(value: float) -> float | None:

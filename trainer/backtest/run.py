@@ -90,7 +90,7 @@ def run_arm(
             rows, scoring, frozen, arm.scorer, plan_rows=arm.trainer.update_rows, first_row=len(warm)
         )
         line = ModelLine(bundle, checkpoint, arm.trainer, arm.gate or GateSettings())
-        result = _play(scorer, OfflineTrainer(line, live, arm.gate, arm.trainer.seed), on_round)
+        result = _play(scorer, OfflineTrainer(line, live, arm.gate, arm.trainer), on_round)
     if known and result.is_complete:
         known.keep_frozen(frozen.said)
     return result
@@ -110,7 +110,15 @@ def _play(scorer: OfflineScorer, trainer: OfflineTrainer, on_round: OnRound) -> 
             report = trainer.learn(rows, plan)
             predictions.append(scored.predictions(rows.first_copies))
             rounds.append(
-                round_of(plan.number, predictions[-1], rows, report, decision, live_version=scored.live_version)
+                round_of(
+                    plan.number,
+                    predictions[-1],
+                    rows,
+                    report,
+                    decision,
+                    live_version=scored.live_version,
+                    stability=trainer.look(rows, plan),
+                )
             )
             reading.result()
             scored = scoring.result()
