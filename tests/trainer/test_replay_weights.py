@@ -4,6 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save
 
 from scorer.engine import forward_rows
 from tests.doubles import tiny_bundle, tiny_labeled
@@ -44,6 +45,12 @@ def replay_of(bundle, old, new):
 
 def shown(text, numbers, **changes):
     return [row(index, item_text=text, strategy="density_ratio", **changes) for index in numbers]
+
+
+def learn(line, offset, examples):
+    records = [Record(0, offset, START_MS, tuple(examples))]
+    plan = cut_plan(offset + 1, line.state.offsets, records, line=line.state.line, seed=0)
+    return line.learn(line.admit(records), plan)
 
 
 def test_a_replayed_row_of_recency_loses_half_its_weight_in_a_half_life(bundle):
@@ -129,12 +136,23 @@ def test_the_ledger_and_the_buffer_keep_the_weight_that_was_learned_and_the_one_
     sure = {"inclusion_probability": 1.0, "strategy": "recency"}
     old = [row(index, age_seconds=60.0, **sure) for index in range(8)]
     new = [row(index, **sure) for index in range(8, 16)]
-    for offset, examples in enumerate([old, new]):
-        records = [Record(0, offset, START_MS, tuple(examples))]
-        plan = cut_plan(offset + 1, line.state.offsets, records, line=line.state.line, seed=0)
-        report = line.learn(line.admit(records), plan)
-    replayed = [one for one in report.ledger if one.outcome == "replayed"]
+    reports = [learn(line, offset, examples) for offset, examples in enumerate([old, new])]
+    replayed = [one for one in reports[1].ledger if one.outcome == "replayed"]
     assert [one.weight for one in replayed] == [0.5] * 8
     _, kept = line.replay.snapshot()
     assert kept
     assert {one.example.importance_weight for one in line.replay._kept} == {1.0}
+
+
+@pytest.mark.parametrize("strategy", ["recency", "density_ratio"])
+def test_the_same_plans_give_the_same_weights(tmp_path, strategy):
+    settings = TrainerSettings(batch_rows=8, replay_share=0.5, update_rows=64, replay_half_life_seconds=60.0)
+    digests = []
+    for name in ("first", "second"):
+        rig = Rig(tmp_path / name, recorded_log(100), settings=settings)
+        for offset in range(3):
+            numbers = range(offset * 16, offset * 16 + 16)
+            new = [row(k, age_seconds=-10.0 * k, inclusion_probability=1.0, strategy=strategy) for k in numbers]
+            learn(rig.trainer.line, offset, new)
+        digests.append(save({name: tensor.clone() for name, tensor in rig.trainer.line.learner.tensors().items()}))
+    assert digests[0] == digests[1]
