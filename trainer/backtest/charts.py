@@ -89,17 +89,17 @@ def stream_charts(runs_of: Runs, marks: Sequence[Mark]) -> list[Chart]:
     return [chart for chart in charts if chart is not None]
 
 
-def forest_chart(arms: Sequence[Mapping[str, Any]]) -> Chart | None:
-    """Return the figure of differences to uniform with their intervals; None when there is no difference.
+def forest_chart(arms: Sequence[Mapping[str, Any]]) -> list[Chart]:
+    """Return the figure of differences to uniform with their intervals; nothing when there is no difference.
 
     Args:
         arms: The arms of summary.json.
     """
     compared = [arm for arm in arms if arm["difference_to_uniform"] is not None][::-1]
     if not compared:
-        return None
+        return []
     with mpl.rc_context(_STYLE):
-        figure, axes = _figure(height=0.9 + 0.35 * len(compared))
+        figure, axes = _figure(height=max(3.2, 0.9 + 0.35 * len(compared)))
         for place, arm in enumerate(compared):
             found = arm["difference_to_uniform"]
             colour = _colour([one["arm"] for one in arms].index(arm["arm"]))
@@ -109,11 +109,12 @@ def forest_chart(arms: Sequence[Mapping[str, Any]]) -> Chart | None:
         axes.set_yticks(range(len(compared)), [arm["arm"] for arm in compared])
         axes.set_ylim(-0.6, len(compared) - 0.4)
         axes.set_xlabel("AUC minus that of uniform")
-        return Chart(
+        chart = Chart(
             title="Difference to uniform",
             caption="Paired on the same rows, with the 95 % interval: right of 0 is better than a random share.",
             svg=_svg(figure),
         )
+        return [chart]
 
 
 _ROUND_CHARTS: tuple[tuple[str, str, dict[str, Callable[[Round], float | None]]], ...] = (
@@ -152,7 +153,7 @@ _ROUND_CHARTS: tuple[tuple[str, str, dict[str, Callable[[Round], float | None]]]
 
 def _auc_chart(runs_of: Runs, marks: Sequence[Mark]) -> Chart:
     with mpl.rc_context(_STYLE):
-        figure, axes = _figure(height=3.6)
+        figure, axes = _figure()
         limits = [score_curve(runs, "click_probability", auc_metric) for runs in runs_of.values()]
         if not limits[0].is_empty:
             axes.plot(limits[0].row, limits[0].value, color=_GREY, linestyle=":", label="best possible")
@@ -224,7 +225,7 @@ def _draw(axes: Axes, curve: Curve, colour: str, label: str, line: str = "-") ->
         axes.plot(curve.row, curve.value, color=colour, linestyle=line, marker=marker, label=label or None)
 
 
-def _figure(height: float = 2.8) -> tuple[Figure, Axes]:
+def _figure(height: float = 3.2) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(7.6, height), layout="constrained")
     return figure, figure.subplots()
 
@@ -235,8 +236,9 @@ def _finish(axes: Axes, marks: Sequence[Mark]) -> None:
     axes.set_xlabel("row of the stream")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.margins(x=0.01)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=9)
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        axes.figure.legend(handles, labels, loc="outside upper left", ncols=4, fontsize=9)
 
 
 def _colour(place: int) -> str:

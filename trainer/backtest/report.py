@@ -35,8 +35,7 @@ def render_report(summary: Mapping[str, Any], stream: Stream, arms: Sequence[Arm
     return environment.get_template(_TEMPLATE).render(
         summary=summary,
         settings=_different_settings(arms),
-        forest=forest_chart(summary["arms"]),
-        charts=stream_charts(runs_of, _turns(stream)),
+        charts=[*forest_chart(summary["arms"]), *stream_charts(runs_of, _turns(stream))],
     )
 
 

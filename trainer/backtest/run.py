@@ -47,6 +47,21 @@ class RunResult:
     is_complete: bool
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What a run consists of.
+
+    Attributes:
+        scorer: Cuts the stream into plans and scores them.
+        trainer: Judges, serves and learns them.
+        frozen: The frozen version's engine.
+    """
+
+    scorer: OfflineScorer
+    trainer: OfflineTrainer
+    frozen: FrozenScores
+
+
 def run_arm(
     arm: Arm,
     stream: Stream,
@@ -74,26 +89,47 @@ def run_arm(
         FloatingPointError: a score is not finite.
         ValueError: the warm start's rows are all of one class, or the model cannot be made.
     """
-    arm = arm.seeded(seed)
-    rows = stream.rows(seed)
     known = KnownBeginning(cache) if cache else None
-    warm = [row.labeled for row in itertools.islice(rows, stream.warm_start_rows)]
     with TemporaryDirectory() as directory:
-        bundle, checkpoint = begin(arm, warm, Path(directory), known, progress=on_warm_start)
-        live = Engine(replace(bundle, model=copy_with_shared_tensors(bundle.model)), arm.scorer)
-        frozen = FrozenScores(
-            replace(bundle, model=copy_with_shared_tensors(bundle.model)), arm.scorer, known.frozen() if known else None
-        )
-        strategy = build_strategy(arm.scorer.strategy, arm.scorer.budget, arm.importance)
-        scoring = Scoring(live, strategy, frozen=frozen, frozen_share=arm.scorer.frozen_share)
-        scorer = OfflineScorer(
-            rows, scoring, frozen, arm.scorer, plan_rows=arm.trainer.update_rows, first_row=len(warm)
-        )
-        line = ModelLine(bundle, checkpoint, arm.trainer, arm.gate or GateSettings())
-        result = _play(scorer, OfflineTrainer(line, live, arm.gate, arm.trainer), on_round)
+        parts = assemble(arm.seeded(seed), stream, seed, Path(directory), known, on_warm_start=on_warm_start)
+        result = _play(parts.scorer, parts.trainer, on_round)
     if known and result.is_complete:
-        known.keep_frozen(frozen.said)
+        known.keep_frozen(parts.frozen.said)
     return result
+
+
+def assemble(
+    arm: Arm,
+    stream: Stream,
+    seed: int,
+    directory: Path,
+    known: KnownBeginning | None = None,
+    *,
+    on_warm_start: Callable[[int], None] = lambda _: None,
+) -> Parts:
+    """Return the parts of a run, warmed up.
+
+    Args:
+        arm: What is compared, seeded.
+        stream: The labeled impressions.
+        seed: Which of the stream's versions to take.
+        directory: Where the tokenizer is written; must last as long as the parts.
+        known: What runs with this beginning share.
+        on_warm_start: Called with the rows of the warm start learned so far.
+    """
+    rows = stream.rows(seed)
+    warm = [row.labeled for row in itertools.islice(rows, stream.warm_start_rows)]
+    bundle, checkpoint = begin(arm, warm, directory, known, progress=on_warm_start)
+    live, still = (replace(bundle, model=copy_with_shared_tensors(bundle.model)) for _ in range(2))
+    engine, frozen = Engine(live, arm.scorer), FrozenScores(still, arm.scorer, known.frozen() if known else None)
+    strategy = build_strategy(arm.scorer.strategy, arm.scorer.budget, arm.importance)
+    scoring = Scoring(engine, strategy, frozen=frozen, frozen_share=arm.scorer.frozen_share)
+    line = ModelLine(bundle, checkpoint, arm.trainer, arm.gate or GateSettings())
+    return Parts(
+        scorer=OfflineScorer(rows, scoring, frozen, arm.scorer, plan_rows=arm.trainer.update_rows, first_row=len(warm)),
+        trainer=OfflineTrainer(line, engine, arm.gate, arm.trainer),
+        frozen=frozen,
+    )
 
 
 def _play(scorer: OfflineScorer, trainer: OfflineTrainer, on_round: OnRound) -> RunResult:
