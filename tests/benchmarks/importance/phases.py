@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from tests.benchmarks.importance.arms import DELAYED, PRIMARY, SECONDARY, Arm
+from tests.benchmarks.importance.arms import DELAYED, FULL, PRIMARY, SECONDARY, Arm
 from tests.benchmarks.importance.cells import Cell, budgets_of
 from tests.benchmarks.importance.design import CHOSEN, DIGEST, TABLE, Scenario, logs, primary, secondary
 from tests.benchmarks.importance.results import progressive_auc
@@ -28,29 +28,33 @@ def choose_rates(with_logs: bool) -> None:
     """Write the best rate of each arm and budget, by mean AUC over development seeds and streams."""
     groups = {"simulated": primary()} | ({log.name: [log] for log in logs()} if with_logs else {})
     lines = [
-        "# Learning rates, chosen on development seeds by mean progressive AUC over the streams of a group, on the same",
+        "# Learning rates, chosen on development seeds by mean progressive AUC over the streams of a group, the same",
         f"# grid for every arm: {TABLE['grid']['learning_rates']}. AUC of each, in grid order, stands beside it.",
         "# Written by `python -m tests.benchmarks.bench_importance tune`, and committed before the report's seeds ran.",
         f'design = "{DIGEST}"',
     ]
     for group, scenarios in groups.items():
         cells = list(tuning_cells(scenarios))
+        best = max(_means(cells, FULL, 1.0).values())
+        if scenarios[0].stream == "log" and best < TABLE["logs"]["least_auc"]:
+            lines += ["", f"# {group}: full reaches {best:.4f} on the tuning rows, so they cannot tell rates apart."]
+            continue
         for arm in dict.fromkeys(cell.arm for cell in cells):
             lines += ["", f"[{group}.{arm.name}]"]
             for budget in budgets_of(arm):
-                means = {
-                    rate: float(np.mean([progressive_auc(cell.result()) for cell in chosen]))
-                    for rate in TABLE["grid"]["learning_rates"]
-                    if (chosen := _at(cells, arm, budget, rate)) and chosen[0].result()["undefined"] is None
-                }
-                if means:
-                    best = max(means, key=lambda rate: means[rate])
-                    lines.append(f'"{budget:g}" = {best}  # {" ".join(f"{mean:.4f}" for mean in means.values())}')
+                if means := _means(cells, arm, budget):
+                    rate = max(means, key=lambda rate: means[rate])
+                    lines.append(f'"{budget:g}" = {rate}  # {" ".join(f"{mean:.4f}" for mean in means.values())}')
     CHOSEN.write_text("\n".join(lines) + "\n")
 
 
-def _at(cells: list[Cell], arm: Arm, budget: float, rate: float) -> list[Cell]:
-    return [cell for cell in cells if (cell.arm, cell.budget, cell.rate) == (arm, budget, rate)]
+def _means(cells: list[Cell], arm: Arm, budget: float) -> dict[float, float]:
+    """Return the mean AUC of each rate; nothing where the arm is not defined."""
+    found: dict[float, list[float]] = {}
+    for cell in cells:
+        if (cell.arm, cell.budget) == (arm, budget) and cell.result()["undefined"] is None:
+            found.setdefault(cell.rate, []).append(progressive_auc(cell.result()))
+    return {rate: float(np.mean(values)) for rate, values in found.items()}
 
 
 def chosen_rates() -> Rates:
@@ -82,7 +86,9 @@ def secondary_cells(rates: Rates) -> Iterator[Cell]:
 def log_cells(rates: Rates) -> Iterator[Cell]:
     """Yield the real logs."""
     for scenario in logs():
-        yield from _report_cells(scenario, PRIMARY, TABLE["seeds"]["logs"], rates[scenario.name])
+        yield from _report_cells(
+            scenario, PRIMARY, TABLE["seeds"]["logs"], rates.get(scenario.name, rates["simulated"])
+        )
 
 
 def _report_cells(
