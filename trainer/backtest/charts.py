@@ -52,39 +52,31 @@ class Chart:
     svg: Markup
 
 
-@dataclass(frozen=True)
-class Mark:
-    """A place in the stream where something happens."""
-
-    row: float
-    label: str
-
-
-def stream_charts(runs_of: Runs, marks: Sequence[Mark]) -> list[Chart]:
+def stream_charts(runs_of: Runs, turns: Sequence[int]) -> list[Chart]:
     """Return the figures of how the arms went along the stream; those without any value are left out.
 
     Args:
         runs_of: Runs of each arm.
-        marks: Where tastes turn, if that is known.
+        turns: Places in the stream where tastes turn.
     """
     charts = [
-        _auc_chart(runs_of, marks),
+        _auc_chart(runs_of, turns),
         _score_chart(
             runs_of,
-            marks,
+            turns,
             entropy_metric,
             title="Normalized entropy",
             caption="Log loss over the entropy of the click rate: below 1 is better than always saying the rate.",
         ),
         _score_chart(
             runs_of,
-            marks,
+            turns,
             calibration_metric,
             title="Calibration",
             caption="Mean score over click rate: 1 is right, above 1 promises too much.",
             level=1.0,
         ),
-        *(_round_chart(runs_of, marks, lines, title=title, caption=caption) for title, caption, lines in _ROUND_CHARTS),
+        *(_round_chart(runs_of, turns, lines, title=title, caption=caption) for title, caption, lines in _ROUND_CHARTS),
     ]
     return [chart for chart in charts if chart is not None]
 
@@ -151,7 +143,7 @@ _ROUND_CHARTS: tuple[tuple[str, str, dict[str, Callable[[Round], float | None]]]
 )
 
 
-def _auc_chart(runs_of: Runs, marks: Sequence[Mark]) -> Chart:
+def _auc_chart(runs_of: Runs, turns: Sequence[int]) -> Chart:
     with mpl.rc_context(_STYLE):
         figure, axes = _figure()
         limits = [score_curve(runs, "click_probability", auc_metric) for runs in runs_of.values()]
@@ -161,7 +153,7 @@ def _auc_chart(runs_of: Runs, marks: Sequence[Mark]) -> Chart:
         for place, (name, runs) in enumerate(runs_of.items()):
             _draw(axes, score_curve(runs, "z_live", auc_metric), _colour(place), name)
         axes.axhline(0.5, color=_GREY, linewidth=0.5)
-        _finish(axes, marks)
+        _finish(axes, turns)
         return Chart(
             title="AUC",
             caption="Progressive: every row is scored before anything learns from it. Dashed: version 1, which never "
@@ -172,7 +164,7 @@ def _auc_chart(runs_of: Runs, marks: Sequence[Mark]) -> Chart:
 
 def _score_chart(
     runs_of: Runs,
-    marks: Sequence[Mark],
+    turns: Sequence[int],
     metric: Callable[[Any, Any], float],
     *,
     title: str,
@@ -186,13 +178,13 @@ def _score_chart(
             _draw(axes, score_curve(runs, "z_live", metric), _colour(place), name)
         if level is not None:
             axes.axhline(level, color=_GREY, linewidth=0.5)
-        _finish(axes, marks)
+        _finish(axes, turns)
         return Chart(title=title, caption=caption, svg=_svg(figure))
 
 
 def _round_chart(
     runs_of: Runs,
-    marks: Sequence[Mark],
+    turns: Sequence[int],
     lines: Mapping[str, Callable[[Round], float | None]],
     *,
     title: str,
@@ -206,7 +198,7 @@ def _round_chart(
                 _draw(axes, curve, _colour(place), "" if suffix else name, "--" if suffix else "-")
         if not axes.lines:
             return None
-        _finish(axes, marks)
+        _finish(axes, turns)
         return Chart(title=title, caption=caption, svg=_svg(figure))
 
 
@@ -230,9 +222,9 @@ def _figure(height: float = 3.2) -> tuple[Figure, Axes]:
     return figure, figure.subplots()
 
 
-def _finish(axes: Axes, marks: Sequence[Mark]) -> None:
-    for mark in marks:
-        axes.axvline(mark.row, color="0.25", linestyle="-.", linewidth=0.8, label=mark.label)
+def _finish(axes: Axes, turns: Sequence[int]) -> None:
+    for place, row in enumerate(turns):
+        axes.axvline(row, color="0.25", linestyle="-.", linewidth=0.8, label=None if place else "tastes turn")
     axes.set_xlabel("row of the stream")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.margins(x=0.01)

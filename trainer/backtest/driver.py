@@ -134,7 +134,7 @@ def _write_outputs(results: Results, stream: Stream, arms: Sequence[Arm], num_se
     timing = [{"arm": arm, "seed": seed} | results.timing(arm, seed) for arm, seed in names]
     write_json(results.directory / "timing.json", {"runs": timing})
     write_json(results.directory / "summary.json", summary)
-    (results.directory / "report.html").write_text(render_report(summary, stream, arms, runs), encoding="utf-8")
+    (results.directory / "report.html").write_text(render_report(summary, arms, runs), encoding="utf-8")
     return summary
 
 

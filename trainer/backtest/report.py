@@ -7,19 +7,17 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from trainer.backtest.arms import Arm
-from trainer.backtest.charts import Mark, forest_chart, stream_charts
+from trainer.backtest.charts import forest_chart, stream_charts
 from trainer.backtest.results import Run
-from trainer.backtest.streams import SimulatedStream, Stream
 
 _TEMPLATE = "report.html"
 
 
-def render_report(summary: Mapping[str, Any], stream: Stream, arms: Sequence[Arm], runs: Sequence[Run]) -> str:
+def render_report(summary: Mapping[str, Any], arms: Sequence[Arm], runs: Sequence[Run]) -> str:
     """Return the HTML of a backtest.
 
     Args:
         summary: Content of summary.json.
-        stream: What was played.
         arms: What was compared.
         runs: All runs.
     """
@@ -35,25 +33,8 @@ def render_report(summary: Mapping[str, Any], stream: Stream, arms: Sequence[Arm
     return environment.get_template(_TEMPLATE).render(
         summary=summary,
         settings=_different_settings(arms),
-        charts=[*forest_chart(summary["arms"]), *stream_charts(runs_of, _turns(stream))],
+        charts=[*forest_chart(summary["arms"]), *stream_charts(runs_of, summary["stream"].get("turn_rows", []))],
     )
-
-
-def _turns(stream: Stream) -> list[Mark]:
-    """Return where the tastes of a simulated shop turn."""
-    if not isinstance(stream, SimulatedStream) or stream.shop.drift == "none":
-        return []
-    first, rate, turn = stream.warm_start_rows, stream.shop.rate, stream.shop.turn_seconds
-    if stream.shop.drift == "gradual":
-        begins = turn - stream.shop.gradual_seconds / 2
-        return [
-            Mark(first + begins * rate, "tastes begin to turn"),
-            Mark(first + (begins + stream.shop.gradual_seconds) * rate, "tastes have turned"),
-        ]
-    if stream.shop.drift == "sudden":
-        return [Mark(first + turn * rate, "all tastes turn")]
-    places = range(1, int((stream.num_rows - first) / rate / turn + 0.5))
-    return [Mark(first + place * turn * rate, "all tastes turn" if place == 1 else "") for place in places]
 
 
 def _different_settings(arms: Sequence[Arm]) -> dict[str, list[str]]:

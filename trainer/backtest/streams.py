@@ -20,6 +20,9 @@ from stream.simulator.shop import Shop
 WARM_START_ROWS = 4_000
 """Rows of a warm start, unless a tenth of the log is less."""
 
+RECURRING_PHASES = 4
+"""Phases of a recurring drift: there and back, twice."""
+
 _SIMULATED_START_MS = 1_700_000_000_000
 
 
@@ -109,6 +112,15 @@ class SimulatedStream:
     warm_start_rows: int
     is_recorded: bool = False
 
+    @property
+    def turn_rows(self) -> list[int]:
+        """Places in the stream where tastes turn; of a gradual turn, its beginning and its end."""
+        turn, half = self.shop.turn_seconds, self.shop.gradual_seconds / 2
+        seconds = {"none": [], "sudden": [turn], "gradual": [turn - half, turn + half]}.get(
+            self.shop.drift, [turn * number for number in range(1, RECURRING_PHASES)]
+        )
+        return [self.warm_start_rows + round(second * self.shop.rate) for second in seconds]
+
     def rows(self, seed: int) -> Iterator[StreamRow]:
         """Yield the rows of the seed's shop; the warm start is its past."""
         shop = Shop(
@@ -127,6 +139,7 @@ class SimulatedStream:
         """Return what the stream is."""
         return {
             "simulated": self.shop.drift,
+            "turn_rows": self.turn_rows,
             "rows": self.num_rows,
             "warm_start_rows": self.warm_start_rows,
             "shop": self.shop.model_dump(mode="json"),
@@ -202,7 +215,7 @@ def simulated_stream(
     live_seconds = (num_rows - warm) / shop.rate
     shop = shop.model_copy(
         update={
-            "turn_seconds": live_seconds / (4 if drift == "recurring" else 2),
+            "turn_seconds": live_seconds / (RECURRING_PHASES if drift == "recurring" else 2),
             "gradual_seconds": live_seconds / 4,
         }
     )

@@ -110,7 +110,7 @@ def test_a_wrong_file_is_refused_with_arm_field_and_value(tmp_path, text, told):
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(ArmError, match="none.toml cannot be read"):
+    with pytest.raises(ArmError, match=r"none\.toml cannot be read"):
         read_arms(tmp_path / "none.toml")
 
 

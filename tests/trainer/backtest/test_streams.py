@@ -79,14 +79,12 @@ def test_a_seed_of_a_shop_gives_the_same_rows_again_and_another_seed_others():
     assert texts(0) == texts(0) != texts(1)
 
 
-def test_tastes_turn_in_the_middle_of_what_follows_the_warm_start():
-    stream = simulated_stream("sudden", 5_000, warm_start_rows=1_000)
-    assert stream.shop.turn_seconds * stream.shop.rate == 2_000
-
-
-def test_a_recurring_drift_has_four_phases():
-    stream = simulated_stream("recurring", 5_000, warm_start_rows=1_000)
-    assert stream.shop.turn_seconds * stream.shop.rate == 1_000
+@pytest.mark.parametrize(
+    ("drift", "rows"),
+    [("none", []), ("sudden", [3_000]), ("gradual", [2_500, 3_500]), ("recurring", [2_000, 3_000, 4_000])],
+)
+def test_tastes_turn_around_the_middle_of_what_follows_the_warm_start(drift, rows):
+    assert simulated_stream(drift, 5_000, warm_start_rows=1_000).turn_rows == rows
 
 
 def test_facts_of_a_shop_name_its_drift_and_click_rate():

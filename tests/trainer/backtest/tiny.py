@@ -45,7 +45,7 @@ def write_tiny_bert(directory: Path) -> Path:
 
 
 def write_log(path: Path, num_rows: int, *, click_rates: tuple[float, float] = (0.6, 0.1)) -> Path:
-    """Write a plain log, a row every ten seconds, in which scarves are clicked at the first rate, all else at the other."""
+    """Write a plain log, a row every ten seconds; scarves are clicked at the first rate, all else at the other."""
     random = np.random.default_rng(5)
     with path.open("w") as file:
         for number in range(num_rows):
@@ -113,7 +113,7 @@ def made_round(**changes: Any) -> Round:
 
 
 def made_run(arm: str = "arm", seed: int = 0, *, num_rows: int = 8_192, skill: float = 1.0, limit: bool = False) -> Run:
-    """Return a run whose live scores are the labels times the skill, plus noise; all arms of a seed have the same labels.
+    """Return a run whose live scores are the labels times the skill, plus noise; arms of a seed have the same labels.
 
     Args:
         arm: Its arm.
