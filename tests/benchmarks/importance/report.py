@@ -120,8 +120,8 @@ def _head(families: dict[str, Family | None]) -> list[str]:
         "",
         "**Measure.** Progressive AUC: the mean over rounds of the AUC inside a round (one model version each), "
         "weighted by its pairs. Differences are AUC points (hundredths), paired by seed, with 95 % percentile "
-        "bootstrap intervals over seeds (on logs, over blocks of time); bold where the interval is clear of zero, * where Holm's "
-        "p (paired t test, all arms and streams of both budgets) is below 0.05.",
+        "bootstrap intervals over seeds (on logs, over blocks of time); bold where the interval is clear of zero, * "
+        "where Holm's p (paired t test, all arms and streams of both budgets) is below 0.05.",
         "",
         *READING.read_text().splitlines(),
         "",
