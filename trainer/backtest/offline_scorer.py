@@ -1,7 +1,8 @@
 """The scorer of a backtest: takes the rows of the next plan from the stream and scores them, in a thread of its own."""
 
 import itertools
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from scorer.registry import parse_version
 from scorer.scoring import Scoring
 from scorer.settings import ScorerSettings
-from stream.events import LabeledImpression, WeightedExample
+from stream.events import LabeledImpression, RoleScore, WeightedExample
 from trainer.backtest.frozen_scores import FrozenScores
 from trainer.backtest.predictions import Predictions
 from trainer.backtest.streams import StreamRow
@@ -22,31 +23,41 @@ class ScoredRecord:
 
     Attributes:
         record: The record; its time is when the newest of its labels was due, in event time.
-        first_row: Place of its first row in the stream.
-        click_probabilities: True probability of each row's click; NaN where nobody knows it.
-        live_version: Number of the version that scored it.
+        rows: The same rows as the stream gave them.
+        first_row: Impressions before them in the stream.
+        live_version: Number of the version that scored them.
     """
 
     record: Record
+    rows: list[StreamRow]
     first_row: int
-    click_probabilities: list[float]
     live_version: int
 
-    def predictions(self, first_copies: list[WeightedExample]) -> Predictions:
-        """Return what was said of the rows that were seen for the first time.
+    @property
+    def num_impressions(self) -> int:
+        """How many of the rows are impressions, and not their clicks that come later (revision 1)."""
+        return sum(row.labeled.revision == 0 for row in self.rows)
+
+    def predictions(self, first_copies: Sequence[WeightedExample]) -> Predictions:
+        """Return what was said of the impressions among the first copies, beside their final labels.
 
         Args:
-            first_copies: These rows, the same objects in the same order.
+            first_copies: Some of the record's rows, the same objects in the same order.
         """
         wanted = {id(example) for example in first_copies}
-        kept = [place for place, example in enumerate(self.record.rows) if id(example) in wanted]
-        rows = [self.record.rows[place] for place in kept]
+        numbers = itertools.count(self.first_row)
+        impressions = [
+            (next(numbers), row, example)
+            for row, example in zip(self.rows, self.record.rows, strict=True)
+            if row.labeled.revision == 0
+        ]
+        kept = [(number, row, example) for number, row, example in impressions if id(example) in wanted]
         return Predictions(
-            index=np.array(kept, dtype=np.int64) + self.first_row,
-            label=np.array([row.labeled.label for row in rows], dtype=np.int8),
-            z_live=np.array([row.live.z for row in rows], dtype=np.float64),
-            z_frozen=np.array([row.frozen.z if row.frozen else np.nan for row in rows], dtype=np.float64),
-            click_probability=np.array([self.click_probabilities[place] for place in kept], dtype=np.float64),
+            index=np.array([number for number, _, _ in kept], dtype=np.int64),
+            label=np.array([row.clicked for _, row, _ in kept], dtype=np.int8),
+            z_live=np.array([example.live.z for *_, example in kept], dtype=np.float64),
+            z_frozen=np.array([_z(example.frozen) for *_, example in kept], dtype=np.float64),
+            click_probability=np.array([_known(row.click_probability) for _, row, _ in kept], dtype=np.float64),
         )
 
 
@@ -59,7 +70,7 @@ class OfflineScorer:
         frozen: The core's frozen engine.
         settings: How micro-batches are cut.
         plan_rows: Rows of a plan.
-        first_row: Place of the first row in the stream.
+        first_row: Impressions before the first row in the stream.
     """
 
     def __init__(
@@ -90,7 +101,7 @@ class OfflineScorer:
 
     def score(self) -> ScoredRecord | None:
         """Score the rows that were read by the version that is live now; None after the last ones."""
-        rows, first_row = self._next, self._first_row
+        rows = self._next
         if not rows:
             return None
         examples: list[WeightedExample] = []
@@ -99,13 +110,21 @@ class OfflineScorer:
             examples += self._scoring.score(batch, lambda due_ms=due_ms: due_ms)  # type: ignore[misc]
         newest_ms = max(row.labeled.label_due_ms for row in rows)
         record = Record(partition=0, offset=self._number, timestamp_ms=newest_ms, rows=tuple(examples))
-        self._number += 1
-        self._first_row += len(rows)
         _, live_version = parse_version(examples[0].live.version)
-        truth = [np.nan if row.click_probability is None else row.click_probability for row in rows]
-        return ScoredRecord(record, first_row, truth, live_version)
+        scored = ScoredRecord(record, rows, self._first_row, live_version)
+        self._number += 1
+        self._first_row += scored.num_impressions
+        return scored
 
     def _micro_batches(self) -> Iterator[list[LabeledImpression]]:
         size = self._settings.max_batch_rows
         for start in range(0, len(self._next), size):
             yield [row.labeled for row in self._next[start : start + size]]
+
+
+def _z(score: RoleScore | None) -> float:
+    return math.nan if score is None else score.z
+
+
+def _known(probability: float | None) -> float:
+    return math.nan if probability is None else probability

@@ -26,8 +26,8 @@ class Predictions:
     """The first copy of every scored impression, in the order of the stream; arrays of one length.
 
     Attributes:
-        index: Place in the stream, from 0 at the first row of the warm start, int64.
-        label: 1 clicked, 0 not, int8.
+        index: Place among the impressions of the stream, from 0 at the first one of the warm start, int64.
+        label: 1 clicked, 0 not, as known when all windows are closed, int8.
         z_live: Logit of the version that was live, float64.
         z_frozen: Logit of the frozen version; NaN where it did not score the row, float64.
         click_probability: True probability of a click; NaN where nobody knows it, float64.

@@ -14,8 +14,10 @@ import pyarrow.parquet as pq
 
 from scorer.auc import auc
 from scorer.importance.effective_sample_size import effective_sample_size
+from scorer.importance.gradient_norm import gradient_norm
 from scorer.importance.stability import Stability
-from scorer.progressive import calibration, normalized_entropy, sigmoid
+from scorer.progressive import calibration, normalized_entropy
+from stream.events import WeightedExample
 from trainer.backtest.offline_trainer import Decision
 from trainer.backtest.predictions import Predictions
 from trainer.line import LearnReport, PlanRows
@@ -28,8 +30,8 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         round: Number of the plan, from 1.
-        first_row: Place of its first row in the stream.
-        rows: First copies of impressions in it; everything below is over these.
+        first_row: Place of its first impression in the stream.
+        rows: First copies of impressions in it; the metrics are over these.
         clicks: How many of them were clicked.
         live_version: Number of the version that scored them.
         auc_live: AUC of the live version within the plan.
@@ -144,7 +146,6 @@ def round_of(
     weight = np.array(report.weights, dtype=np.float64)
     quantiles = np.quantile(weight, (0.05, 0.5, 0.95, 1.0)) if len(weight) else np.full(4, math.nan)
     inclusion = [example.inclusion_probability for example in rows.first_copies]
-    hidden = np.array([example.hidden_norm for example in rows.first_copies], dtype=np.float64)
     return Round(
         round=number,
         first_row=int(predictions.index[0]) if len(predictions) else 0,
@@ -158,10 +159,10 @@ def round_of(
         normalized_entropy_frozen=_number(normalized_entropy(frozen[scored], label[scored])),
         calibration_live=_number(calibration(live, label)),
         calibration_frozen=_number(calibration(frozen[scored], label[scored])),
-        variance_ratio=_number(_variance_ratio(live, label, hidden)),
+        variance_ratio=_number(_variance_ratio(rows.first_copies)) if rows.first_copies else None,
         mean_inclusion_probability=_number(float(np.mean(inclusion))) if inclusion else None,
         strategy=rows.first_copies[-1].strategy if rows.first_copies else "",
-        forward_rows=len(predictions) * (2 if decision.judged else 1),
+        forward_rows=len(rows.first_copies) * (2 if decision.judged else 1),
         backward_rows=len(weight),
         effective_sample_size=effective_sample_size(weight),
         weight_p05=_number(quantiles[0]),
@@ -196,9 +197,13 @@ def all_rounds_table(runs: Sequence[tuple[str, int, Sequence[Round]]]) -> pa.Tab
     return pa.Table.from_pylist(rows, ALL_SCHEMA)
 
 
-def _variance_ratio(z: Doubles, label: npt.NDArray[np.int8], hidden_norm: Doubles) -> float:
-    score = np.abs(sigmoid(z) - label) * np.sqrt(hidden_norm**2 + 1)
-    mean = float(score.mean()) if len(score) else 0.0
+def _variance_ratio(examples: Sequence[WeightedExample]) -> float:
+    z, label, hidden_norm = (
+        np.array(values, dtype=np.float64)
+        for values in zip(*((one.live.z, one.labeled.label, one.hidden_norm) for one in examples), strict=True)
+    )
+    score = gradient_norm(z, label, hidden_norm)
+    mean = float(score.mean())
     return float((score**2).mean()) / mean**2 if mean else math.nan
 
 

@@ -118,7 +118,9 @@ def assemble(
         on_warm_start: Called with the rows of the warm start learned so far.
     """
     rows = stream.rows(seed)
-    warm = [row.labeled for row in itertools.islice(rows, stream.warm_start_rows)]
+    # Clicks that come as a second row, in the early-negative mode, are in the final labels already.
+    impressions = (row.final for row in rows if row.labeled.revision == 0)
+    warm = list(itertools.islice(impressions, stream.warm_start_rows))
     bundle, checkpoint = begin(arm, warm, directory, known, progress=on_warm_start)
     live, still = (replace(bundle, model=copy_with_shared_tensors(bundle.model)) for _ in range(2))
     engine, frozen = Engine(live, arm.scorer), FrozenScores(still, arm.scorer, known.frozen() if known else None)

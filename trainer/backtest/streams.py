@@ -30,21 +30,30 @@ class StreamRow(NamedTuple):
     """One labeled impression, with what nobody knows in life.
 
     Attributes:
-        labeled: The labeled impression.
+        labeled: The labeled impression; in the early-negative mode there are two of one that is clicked.
+        clicked: Whether its window will have seen a click, 1 or 0, whatever its label says by now.
         click_probability: Its true probability of a click, where somebody knows it.
     """
 
     labeled: LabeledImpression
-    click_probability: float | None
+    clicked: int
+    click_probability: float | None = None
+
+    @property
+    def final(self) -> LabeledImpression:
+        """The labeled impression with the label that it will have had."""
+        final: LabeledImpression = msgspec.structs.replace(self.labeled, label=self.clicked)
+        return final
 
 
 class Stream(Protocol):
     """Labeled impressions that can be read any number of times, by any process.
 
     Attributes:
-        num_rows: Labeled impressions, those of the warm start included.
-        warm_start_rows: How many of the first of them version 1 learns.
+        num_rows: Impressions, those of the warm start included.
+        warm_start_rows: How many of the first of them version 1 learns, with their final labels.
         is_recorded: Whether every seed has the same impressions; else each has a stream of its own.
+        early_negative: Whether impressions come at once as negatives, and again when they are clicked.
     """
 
     @property
@@ -55,6 +64,9 @@ class Stream(Protocol):
 
     @property
     def is_recorded(self) -> bool: ...  # noqa: D102
+
+    @property
+    def early_negative(self) -> bool: ...  # noqa: D102
 
     def rows(self, seed: int) -> Iterator[StreamRow]:
         """Yield the rows in the order in which they happened.
@@ -82,11 +94,23 @@ class RecordedStream:
     warm_start_rows: int
     is_recorded: bool = True
 
+    @property
+    def early_negative(self) -> bool:
+        """Whether impressions come at once as negatives, and again when they are clicked."""
+        return self.join.early_negative
+
     def rows(self, seed: int) -> Iterator[StreamRow]:
         """Yield the rows of the log."""
+        clicked: set[str] = set()
+        if self.early_negative:
+            clicked.update(row.impression.impression_id for row in self._labels() if row.label)
+        for labeled in self._labels():
+            label = int(labeled.impression.impression_id in clicked) if self.early_negative else labeled.label
+            yield StreamRow(_prefixed(labeled, seed), label)
+
+    def _labels(self) -> Iterator[LabeledImpression]:
         bad_lines = BadLines() if self.skip_bad_lines else None
-        for labeled in _labels(self.path, self.limit, self.click_delay_seconds, self.join, bad_lines):
-            yield StreamRow(_prefixed(labeled, seed), None)
+        return _labels(self.path, self.limit, self.click_delay_seconds, self.join, bad_lines)
 
     def facts(self) -> dict[str, Any]:
         """Return what the stream is."""
@@ -97,6 +121,7 @@ class RecordedStream:
             "click_delay_seconds": self.click_delay_seconds,
             "window_seconds": self.join.window_seconds,
             "lateness_seconds": self.join.lateness_seconds,
+            "early_negative": self.early_negative,
             "rows": self.num_rows,
             "bad_lines": self.num_bad_lines,
             "warm_start_rows": self.warm_start_rows,
@@ -108,9 +133,15 @@ class SimulatedStream:
     """The shop's pages without Kafka and without dirt: every seed is another shop. Make one with `simulated_stream`."""
 
     shop: ShopSettings
+    join: JoinSettings
     num_rows: int
     warm_start_rows: int
     is_recorded: bool = False
+
+    @property
+    def early_negative(self) -> bool:
+        """Whether impressions come at once as negatives, and again when they are clicked."""
+        return self.join.early_negative
 
     @property
     def turn_rows(self) -> list[int]:
@@ -128,12 +159,9 @@ class SimulatedStream:
             start_ms=_SIMULATED_START_MS,
             history_rows=self.warm_start_rows,
         )
-        # Between the prompt clicks and the late ones, as a window should be.
-        window_seconds = (self.shop.click_seconds + self.shop.late_click_seconds) / 2
-        truth: dict[str, float] = {}
-        events = _shop_events(shop, self.num_rows, truth)
-        for labeled in join_log(events, JoinSettings(window_seconds=window_seconds)):
-            yield StreamRow(_prefixed(labeled, seed), truth.pop(labeled.impression.impression_id))
+        truth: dict[str, tuple[int, float]] = {}
+        for labeled in join_log(_shop_events(shop, self.num_rows, truth), self.join):
+            yield StreamRow(_prefixed(labeled, seed), *truth[labeled.impression.impression_id])
 
     def facts(self) -> dict[str, Any]:
         """Return what the stream is."""
@@ -142,6 +170,7 @@ class SimulatedStream:
             "turn_rows": self.turn_rows,
             "rows": self.num_rows,
             "warm_start_rows": self.warm_start_rows,
+            "early_negative": self.early_negative,
             "shop": self.shop.model_dump(mode="json"),
         }
 
@@ -175,7 +204,7 @@ def recorded_stream(
         )
         raise ValueError(message)
     bad_lines = BadLines() if skip_bad_lines else None
-    num_rows = sum(1 for _ in _labels(path, limit, click_delay_seconds, join, bad_lines))
+    num_rows = sum(row.revision == 0 for row in _labels(path, limit, click_delay_seconds, join, bad_lines))
     with path.open("rb") as file:
         digest = file_digest(file, "sha256").hexdigest()
     if num_rows < 2:
@@ -219,7 +248,9 @@ def simulated_stream(
             "gradual_seconds": live_seconds / 4,
         }
     )
-    return SimulatedStream(shop=shop, num_rows=num_rows, warm_start_rows=warm)
+    # Between the prompt clicks and the late ones, as a window should be.
+    join = JoinSettings(window_seconds=(shop.click_seconds + shop.late_click_seconds) / 2)
+    return SimulatedStream(shop=shop, join=join, num_rows=num_rows, warm_start_rows=warm)
 
 
 def _warm_start_rows(num_rows: int, asked: int | None) -> int:
@@ -246,15 +277,15 @@ def _prefixed(labeled: LabeledImpression, seed: int) -> LabeledImpression:
     return prefixed
 
 
-def _shop_events(shop: Shop, num_rows: int, truth: dict[str, float]) -> Iterator[Impression | Click]:
-    """Yield the first impressions of a shop and their clicks in time order, noting every true probability."""
+def _shop_events(shop: Shop, num_rows: int, truth: dict[str, tuple[int, float]]) -> Iterator[Impression | Click]:
+    """Yield the first impressions of a shop and their clicks in time order, noting label and probability of each."""
     showings = (showing for page in itertools.chain(shop.history(), shop) for showing in page.showings)
     due: list[tuple[int, str, Click]] = []
     for showing in itertools.islice(showings, num_rows):
         impression = showing.impression
         while due and due[0][0] < impression.event_time_ms:
             yield heapq.heappop(due)[2]
-        truth[impression.impression_id] = showing.click_probability
+        truth[impression.impression_id] = showing.label, showing.click_probability
         yield impression
         for click in showing.clicks:
             heapq.heappush(due, (click.event_time_ms, click.click_id, click))

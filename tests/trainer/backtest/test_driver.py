@@ -8,8 +8,6 @@ from tests.trainer.backtest.tiny import tiny_arm, tiny_stream
 from trainer.backtest.driver import RunFailedError, run_backtest, run_jobs
 from trainer.backtest.job import Job
 
-pytestmark = pytest.mark.slow
-
 OUTPUTS = {"backtest.json", "report.html", "rounds.parquet", "summary.json", "timing.json", "predictions", "runs"}
 
 
@@ -46,6 +44,7 @@ class Watcher:
         pass
 
 
+@pytest.mark.slow
 def test_it_leaves_report_summary_rounds_predictions_and_timing(finished):
     assert {path.name for path in finished.iterdir()} == OUTPUTS
     summary = json.loads((finished / "summary.json").read_text())
@@ -55,12 +54,14 @@ def test_it_leaves_report_summary_rounds_predictions_and_timing(finished):
     assert {(run["arm"], run["seed"]) for run in timing["runs"]} == {("base", 0), ("new", 0)}
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes_whatever_the_number_of_workers(asked, finished, tmp_path):
     stream, arms = asked
     run_backtest(stream, arms, num_seeds=1, directory=tmp_path / "again", workers=1)
     assert content(tmp_path / "again") == content(finished)
 
 
+@pytest.mark.slow
 def test_what_was_lost_is_run_again_and_nothing_else(asked, finished, tmp_path):
     stream, arms = asked
     out = tmp_path / "out"
@@ -72,6 +73,7 @@ def test_what_was_lost_is_run_again_and_nothing_else(asked, finished, tmp_path):
     assert content(out) == content(finished)
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_is_named_and_the_complete_ones_stay(asked, finished, bert, tmp_path):
     stream, arms = asked
     out = tmp_path / "out"
@@ -82,8 +84,16 @@ def test_a_run_that_fails_is_named_and_the_complete_ones_stay(asked, finished, b
     assert (out / "runs" / "base-0").is_dir()
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_a_failed_run(asked, bert, tmp_path):
     stream, arms = asked
     job = Job(arms[0], stream, 0, tmp_path, cache=Path("/proc/none"))
     with pytest.raises(RunFailedError, match="arm base, seed 0"):
         run_jobs([job], 1, Watcher())
+
+
+def test_undoing_fake_negatives_needs_some(asked, bert, tmp_path):
+    stream, _ = asked
+    with pytest.raises(ValueError, match="strategy = 'delay_fnw' is for labels sent before their click"):
+        run_backtest(stream, [tiny_arm(bert, strategy="delay_fnw")], num_seeds=1, directory=tmp_path / "out", workers=1)
+    assert not (tmp_path / "out").exists()

@@ -151,3 +151,14 @@ def test_a_simulated_stream_has_a_limit_that_arms_are_measured_against(bert):
     result = run_arm(tiny_arm(bert), stream, 0)
     assert all(one.auc_limit > 0.6 for one in result.rounds)
     assert not np.isnan(result.predictions.click_probability).any()
+
+
+def test_early_negatives_are_judged_by_their_final_labels_and_clicks_are_learned_again(bert, tmp_path, monkeypatch):
+    usual = run_arm(tiny_arm(bert, strategy="full"), tiny_stream(tmp_path), 0)
+    monkeypatch.setenv("MILLSTREAM_JOIN_EARLY_NEGATIVE", "true")
+    early = run_arm(tiny_arm(bert, strategy="full"), tiny_stream(tmp_path), 0)
+    assert early.predictions.label.tolist() == usual.predictions.label.tolist()
+    assert early.predictions.index.tolist() == usual.predictions.index.tolist()
+    clicks = int(usual.predictions.label.sum())
+    assert sum(one.backward_rows for one in early.rounds) == 1_000 + clicks
+    assert sum(one.rows for one in early.rounds) == 1_000

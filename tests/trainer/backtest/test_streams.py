@@ -90,3 +90,31 @@ def test_tastes_turn_around_the_middle_of_what_follows_the_warm_start(drift, row
 def test_facts_of_a_shop_name_its_drift_and_click_rate():
     facts = simulated_stream("gradual", 5_000, ctr=0.05).facts()
     assert (facts["simulated"], facts["shop"]["ctr"], facts["rows"]) == ("gradual", 0.05, 5_000)
+
+
+@pytest.fixture
+def early(monkeypatch):
+    monkeypatch.setenv("MILLSTREAM_JOIN_EARLY_NEGATIVE", "true")
+
+
+def test_early_negatives_come_with_what_becomes_of_them(tmp_path, early):
+    stream = recorded_stream(write_log(tmp_path / "log.jsonl", 50))
+    rows = list(stream.rows(0))
+    impressions = [row for row in rows if row.labeled.revision == 0]
+    assert stream.num_rows == len(impressions) == 50
+    assert {row.labeled.label for row in impressions} == {0}
+    clicked = [row.labeled.impression.impression_id for row in impressions if row.clicked]
+    assert [row.labeled.impression.impression_id for row in rows if row.labeled.revision == 1] == clicked
+    assert [row.final.label for row in impressions] == [row.clicked for row in impressions]
+
+
+def test_final_labels_are_those_of_the_usual_mode(tmp_path, monkeypatch):
+    def clicked(stream):
+        return [row.clicked for row in stream.rows(0) if row.labeled.revision == 0]
+
+    def streams():
+        return recorded_stream(write_log(tmp_path / "log.jsonl", 200)), simulated_stream("none", 1_000)
+
+    usual = [clicked(stream) for stream in streams()]
+    monkeypatch.setenv("MILLSTREAM_JOIN_EARLY_NEGATIVE", "true")
+    assert [clicked(stream) for stream in streams()] == usual
