@@ -18,6 +18,7 @@ class Arm:
         fixed: The budget whatever the cell's is; None when it is the cell's.
         reference: Whether an average of past weights scores too.
         shuffled: Whether pi, weights and offsets are permuted over all rows of a round, clicked or not.
+        heads: Last rounds whose heads' mean logit the strategy sees.
         replays: Whether a share of the budget goes to rows of earlier rounds.
         early: Where clicks are known late: whether a row is learned as not clicked at once, and again when its click
             is known, rather than once its label is complete.
@@ -29,6 +30,7 @@ class Arm:
     fixed: float | None = None
     reference: bool = False
     shuffled: bool = False
+    heads: int = 1
     replays: bool = False
     early: bool = False
 
@@ -68,6 +70,9 @@ COMPARED = (
     Arm("placebo_all", "gradnorm_is", shuffled=True),
 )
 """What is compared with `uniform` at the same backward rows."""
+
+HEADS = Arm("gradnorm_5_heads", "gradnorm_is", heads=5)
+"""Scores of several rounds averaged; takes the rate of gradnorm_is."""
 
 PRIMARY = (NO_UPDATE, FULL, ORACLE, UNIFORM, UNIFORM_CHARGED, *COMPARED)
 """Every arm of the primary family and of the real logs (which have no oracle)."""

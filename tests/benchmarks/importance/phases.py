@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from tests.benchmarks.importance.arms import DELAYED, FULL, PRIMARY, SECONDARY, Arm
+from tests.benchmarks.importance.arms import DELAYED, FULL, HEADS, PRIMARY, SECONDARY, Arm
 from tests.benchmarks.importance.cells import Cell, budgets_of
 from tests.benchmarks.importance.design import CHOSEN, DIGEST, TABLE, Scenario, logs, primary, secondary
 from tests.benchmarks.importance.results import progressive_auc
@@ -73,7 +73,7 @@ def chosen_rates() -> Rates:
 def primary_cells(rates: Rates) -> Iterator[Cell]:
     """Yield the primary family."""
     for scenario in primary():
-        yield from _report_cells(scenario, PRIMARY, TABLE["seeds"]["report"], rates["simulated"])
+        yield from _report_cells(scenario, (*PRIMARY, HEADS), TABLE["seeds"]["report"], rates["simulated"])
 
 
 def secondary_cells(rates: Rates) -> Iterator[Cell]:
@@ -95,8 +95,8 @@ def _report_cells(
     scenario: Scenario, arms: Iterable[Arm], seeds: Iterable[int], rates: dict[str, dict[str, float]]
 ) -> Iterator[Cell]:
     for arm in arms:
-        # An arm that was not tuned itself takes the rate of the strategy it starts from.
-        own = rates.get(arm.name, rates["uniform"])
+        # An arm that was not tuned itself takes the rate of its strategy, or of `uniform`.
+        own = rates.get(arm.name) or rates.get(arm.strategy) or rates["uniform"]
         for budget in budgets_of(arm):
             rate = own.get(f"{budget:g}", 0.0) if arm.learns else 0.0
             for seed in seeds:

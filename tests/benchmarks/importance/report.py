@@ -17,6 +17,8 @@ from tests.benchmarks.importance.arms import (
     COMPARED,
     DELAYED,
     FULL,
+    GRADNORM,
+    HEADS,
     NEGDOWN,
     NO_UPDATE,
     ORACLE,
@@ -37,6 +39,7 @@ from tests.benchmarks.importance.results import (
     window_auc,
 )
 from tests.benchmarks.importance.tables import (
+    at_each_budget,
     calibrations,
     differences,
     levels,
@@ -132,11 +135,11 @@ def _head(families: dict[str, Family | None]) -> list[str]:
 def _primary(family: Family) -> list[str]:
     learners = [arm for arm in PRIMARY if arm.learns and arm not in (FULL, UNIFORM)]
     lines = ["## Primary family: same backward rows, scoring shared", ""]
-    for budget in BUDGETS:
-        lines += differences(family, (*COMPARED, UNIFORM_CHARGED, FULL, NO_UPDATE), UNIFORM, budget)
+    lines += at_each_budget(differences, family, (*COMPARED, HEADS, UNIFORM_CHARGED, FULL, NO_UPDATE), UNIFORM)
     lines += ["## Against negative downsampling", ""]
-    for budget in BUDGETS:
-        lines += differences(family, [arm for arm in COMPARED if arm is not NEGDOWN], NEGDOWN, budget)
+    lines += at_each_budget(differences, family, [arm for arm in COMPARED if arm is not NEGDOWN], NEGDOWN)
+    lines += ["## Scores averaged over the heads of five rounds, against those of one", ""]
+    lines += at_each_budget(differences, family, [HEADS], GRADNORM)
     lines += [
         "## Scoring charged",
         "",
@@ -144,20 +147,15 @@ def _primary(family: Family) -> list[str]:
         "where nobody needed the scores anyway.",
         "",
     ]
-    for budget in BUDGETS:
-        lines += differences(family, COMPARED, UNIFORM_CHARGED, budget)
+    lines += at_each_budget(differences, family, COMPARED, UNIFORM_CHARGED)
     lines += ["## Share of the gap between uniform and full that an arm recovers", ""]
-    for budget in BUDGETS:
-        lines += recovered(family, learners, budget)
+    lines += at_each_budget(recovered, family, learners)
     lines += ["## AUC, mean ± standard deviation over seeds", ""]
-    for budget in BUDGETS:
-        lines += levels(family, (*ALONE, *COMPARED), budget)
+    lines += at_each_budget(levels, family, (*ALONE, *COMPARED))
     lines += ["## Differences in the AUC against true probabilities", "", "The same, without the luck of labels.", ""]
-    for budget in BUDGETS:
-        lines += differences(family, COMPARED, UNIFORM, budget, clean_auc)
+    lines += at_each_budget(differences, family, COMPARED, UNIFORM, measure=clean_auc)
     lines += ["## Normalized entropy / mean score over CTR / AUC against true probabilities", ""]
-    for budget in BUDGETS:
-        lines += calibrations(family, (*ALONE, *COMPARED), budget)
+    lines += at_each_budget(calibrations, family, (*ALONE, *COMPARED))
     turn = int(TABLE["streams"]["sudden"]["turn_seconds"] * TABLE["shop"]["rate"] / TABLE["training"]["update_rows"])
     lines += [
         "## Rounds to recover from the sudden turn",
@@ -169,8 +167,7 @@ def _primary(family: Family) -> list[str]:
         "## Work, means over streams and seeds",
         "",
     ]
-    for budget in BUDGETS:
-        lines += work(family, (*ALONE, *COMPARED), budget)
+    lines += at_each_budget(work, family, (*ALONE, *COMPARED))
     return lines
 
 
@@ -186,10 +183,8 @@ def _secondary(family: Family) -> list[str]:
         "",
     ]
     arms = [arm for arm in SECONDARY if arm is not UNIFORM]
-    for budget in BUDGETS:
-        lines += differences(on_time, arms, UNIFORM, budget)
-    for budget in BUDGETS:
-        lines += calibrations(on_time, SECONDARY, budget)
+    lines += at_each_budget(differences, on_time, arms, UNIFORM)
+    lines += at_each_budget(calibrations, on_time, SECONDARY)
     if late:
         lines += [
             "## Secondary: clicks known two rounds late",
@@ -198,10 +193,8 @@ def _secondary(family: Family) -> list[str]:
             "as not clicked at once and every click again when it is known.",
             "",
         ]
-        for budget in BUDGETS:
-            lines += differences(Family(late), [arm for arm in DELAYED if arm is not UNIFORM], UNIFORM, budget)
-        for budget in BUDGETS:
-            lines += calibrations(Family(late), DELAYED, budget)
+        lines += at_each_budget(differences, Family(late), [arm for arm in DELAYED if arm is not UNIFORM], UNIFORM)
+        lines += at_each_budget(calibrations, Family(late), DELAYED)
     return lines
 
 
@@ -216,12 +209,9 @@ def _logs(family: Family) -> list[str]:
         "",
     ]
     arms = (*COMPARED, UNIFORM_CHARGED, FULL, NO_UPDATE)
-    for budget in BUDGETS:
-        lines += logs_over_time(family, arms, budget)
-    for budget in BUDGETS:
-        lines += levels(family, [arm for arm in (*ALONE, *COMPARED) if arm is not ORACLE], budget)
-    for budget in BUDGETS:
-        lines += work(family, [arm for arm in (*ALONE, *COMPARED) if arm is not ORACLE], budget)
+    lines += at_each_budget(logs_over_time, family, arms)
+    lines += at_each_budget(levels, family, [arm for arm in (*ALONE, *COMPARED) if arm is not ORACLE])
+    lines += at_each_budget(work, family, [arm for arm in (*ALONE, *COMPARED) if arm is not ORACLE])
     return lines
 
 

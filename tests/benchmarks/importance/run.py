@@ -5,6 +5,7 @@ it learned. Shape legend: N rows of a round.
 """
 
 import time
+from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,6 +76,7 @@ class ArmRun:
         self._old = OldRows(arm.name, self._learner, setting.seed) if arm.replays else None
         budget = arm.budget(setting.budget) * (1 - TABLE["replay"]["share"] if arm.replays else 1)
         self._strategy = build_strategy(arm.strategy, budget, setting.importance) if arm.learns else None
+        self._heads: deque[npt.NDArray[np.float32]] = deque(maxlen=arm.heads)
         self._reference = self._learner.branch(0.0).parameters if arm.reference else None
 
     def run(self) -> Tally:
@@ -101,7 +103,7 @@ class ArmRun:
         if self._setting.delay_rounds:
             rows, label = self._presented(number)
             z, h = self._score(rows)
-        pi, columns = self._weigh(self._strategy, rows, z, label, h)
+        pi, columns = self._weigh(self._strategy, rows, self._averaged(z, h), label, h)
         kept = stream.draw_N[rows] < pi
         tally.score_seconds += time.process_time() - started
         started = time.process_time()
@@ -126,6 +128,13 @@ class ArmRun:
     def _score(self, rows: Rows, parameters: Parameters | None = None) -> tuple[Doubles, npt.NDArray[np.float32]]:
         self._tally.forward_rows += len(rows)
         return self._learner.score(rows, parameters)
+
+    def _averaged(self, z: Doubles, h: npt.NDArray[np.float32]) -> Doubles:
+        """Return the mean logit of the heads of the last rounds; of this one alone, z itself."""
+        own = self._learner.parameters
+        self._heads.append(np.append(own.head, own.head_bias))
+        change = np.mean(self._heads, axis=0) - self._heads[-1]
+        return z + h @ change[:-1] + change[-1]
 
     def _weigh(
         self, strategy: Strategy, rows: Rows, z: Doubles, label: Doubles, h: npt.NDArray[np.float32]

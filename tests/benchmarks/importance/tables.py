@@ -1,7 +1,7 @@
 """Markdown tables of a family's results. Differences are in AUC points: hundredths of AUC."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -24,6 +24,11 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """Return a markdown table and an empty line."""
     lines = [f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows)]
     return [*lines, ""]
+
+
+def at_each_budget(build: Callable[..., list[str]], *arguments: object, **named: object) -> list[str]:
+    """Return one table a budget."""
+    return [line for budget in TABLE["grid"]["budgets"] for line in build(*arguments, budget, **named)]
 
 
 def points(interval: Interval | None, *, starred: bool = False) -> str:
