@@ -9,9 +9,11 @@ from typing import Literal
 
 from deploy.kafka_distribution import LocalKafkaError, find_java, jars_present
 from scorer.registry import ModelRegistry, RegistryError
+from scorer.settings import ScorerSettings
 from stream.error_line import error_line
 from stream.settings import JoinSettings, KafkaSettings, state_directory
 from stream.topic_admin import ClusterError, check_topics, connect_admin
+from trainer.settings import TrainerSettings
 
 State = Literal["ok", "warn", "fail"]
 
@@ -49,7 +51,7 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Return what was found, from the ground up: disk, Java, cluster, topics, model, ports.
+    """Return what was found, from the ground up: disk, Java, cluster, topics, model, strategy, ports.
 
     Raises:
         ValueError: A setting is wrong.
@@ -61,6 +63,7 @@ def examine() -> list[Finding]:
         *examine_local_kafka(named="bootstrap" in kafka.model_fields_set),
         *examine_cluster(kafka, join),
         *examine_model(registry),
+        *examine_strategy(join, ScorerSettings(), TrainerSettings()),
         *examine_ports(DEFAULT_PORTS),
     ]
 
@@ -137,6 +140,28 @@ def examine_model(root: Path) -> Iterator[Finding]:
         yield Finding("fail", "model", f"champion {champion}: {problem}", remedy)
     if not problems:
         yield Finding("ok", "model", f"champion {champion} is what was published")
+
+
+def examine_strategy(join: JoinSettings, scorer: ScorerSettings, trainer: TrainerSettings) -> Iterator[Finding]:
+    """Yield whether the importance strategy gets what it is made for: these settings belong to different processes."""
+    name = scorer.strategy
+    problems = []
+    if name == "delay_fnw" and not join.early_negative:
+        remedy = "set MILLSTREAM_JOIN_EARLY_NEGATIVE=true, or choose another MILLSTREAM_SCORER_STRATEGY"
+        problems.append(("its weights are for clicks that come after an early negative, and none are sent", remedy))
+    if name != "delay_fnw" and join.early_negative:
+        remedy = "set MILLSTREAM_SCORER_STRATEGY=delay_fnw, or MILLSTREAM_JOIN_EARLY_NEGATIVE=false"
+        problems.append(("the join sends early negatives, which it learns as if nobody had clicked", remedy))
+    if name == "rho_ref" and scorer.frozen_share < 1:
+        remedy = "set MILLSTREAM_SCORER_FROZEN_SHARE=1, so that every row has a reference"
+        problems.append((f"rows without a reference weigh 1, and {1 - scorer.frozen_share:.0%} have none", remedy))
+    if name in {"recency", "density_ratio"} and trainer.replay_share == 0:
+        remedy = "set MILLSTREAM_TRAINER_REPLAY_SHARE above 0, or choose another MILLSTREAM_SCORER_STRATEGY"
+        problems.append(("it weighs replayed rows, and none are replayed", remedy))
+    for what, remedy in problems:
+        yield Finding("warn", "strategy", f"{name}: {what}", remedy)
+    if not problems:
+        yield Finding("ok", "strategy", f"{name} has what it needs")
 
 
 def examine_ports(ports: dict[str, int]) -> Iterator[Finding]:

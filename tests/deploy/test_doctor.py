@@ -12,11 +12,14 @@ from deploy.doctor import (
     examine_local_kafka,
     examine_model,
     examine_ports,
+    examine_strategy,
 )
 from deploy.local_kafka import free_port
 from scorer.registry import ModelRegistry
+from scorer.settings import ScorerSettings
 from stream.settings import JoinSettings, KafkaSettings
 from tests.doubles import tiny_bundle
+from trainer.settings import TrainerSettings
 
 GIB = 2**30
 
@@ -121,5 +124,28 @@ def test_the_whole_examination_goes_from_the_ground_up(tmp_path: Path, monkeypat
 
     subjects = [finding.subject for finding in examine()]
 
-    assert list(dict.fromkeys(subjects)) == ["disk", "java", "cluster", "model", "ports"]
+    assert list(dict.fromkeys(subjects)) == ["disk", "java", "cluster", "model", "strategy", "ports"]
     assert len(set(DEFAULT_PORTS.values())) == len(DEFAULT_PORTS)
+
+
+@pytest.mark.parametrize(
+    ("join", "scorer", "trainer", "setting"),
+    [
+        ({}, {"strategy": "delay_fnw"}, {}, "MILLSTREAM_JOIN_EARLY_NEGATIVE=true"),
+        ({"early_negative": True}, {}, {}, "MILLSTREAM_SCORER_STRATEGY=delay_fnw"),
+        ({}, {"strategy": "rho_ref", "frozen_share": 0.25}, {}, "MILLSTREAM_SCORER_FROZEN_SHARE=1"),
+        ({}, {"strategy": "recency"}, {}, "MILLSTREAM_TRAINER_REPLAY_SHARE"),
+    ],
+)
+def test_a_strategy_without_what_it_needs_is_a_warning(join, scorer, trainer, setting):
+    [finding] = examine_strategy(JoinSettings(**join), ScorerSettings(**scorer), TrainerSettings(**trainer))
+
+    assert finding.state == "warn"
+    assert setting in finding.remedy
+
+
+def test_a_strategy_with_what_it_needs_is_ok():
+    settings = ScorerSettings(strategy="delay_fnw")
+    [finding] = examine_strategy(JoinSettings(early_negative=True), settings, TrainerSettings())
+
+    assert finding.state == "ok"
