@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click import Command, Group
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 from typer.main import get_command
@@ -167,10 +166,11 @@ def shown_commands() -> list[str]:
     return sorted(set(found))
 
 
-def find_command(words: list[str]) -> tuple[Command, list[str]]:
+def find_command(words: list[str]) -> tuple[Any, list[str]]:
     """Return the command that the words name, and the words after its name."""
-    command: Command = get_command(app)
-    while isinstance(command, Group):
+    # typer carries a click of its own, whose classes are not those of the package click.
+    command: Any = get_command(app)
+    while hasattr(command, "commands"):
         assert words, f"{command.name} needs one of {sorted(command.commands)}"
         assert words[0] in command.commands, f"{words[0]} is none of {sorted(command.commands)}"
         command, words = command.commands[words[0]], words[1:]
@@ -215,6 +215,11 @@ def test_every_command_that_readme_shows_exists(text: str):
     command, words = find_command(text.split())
     known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     assert {word.partition("=")[0] for word in words if word.startswith("--")} <= known
+
+
+def test_a_command_that_does_not_exist_is_found_out():
+    with pytest.raises(AssertionError, match="warm_start is none of"):
+        find_command(["models", "warm_start"])
 
 
 def test_every_make_target_and_variable_that_readme_shows_exists():
