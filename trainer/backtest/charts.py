@@ -211,10 +211,12 @@ def _draw_frozen(axes: Axes, runs_of: Runs, metric: Callable[[Any, Any], float])
 
 
 def _draw(axes: Axes, curve: Curve, colour: str, label: str, line: str = "-") -> None:
-    if not curve.is_empty:
+    known = ~np.isnan(curve.value)
+    if known.any():
         # A lone point has no line.
-        marker = "o" if len(curve.row) == 1 else None
-        axes.plot(curve.row, curve.value, color=colour, linestyle=line, marker=marker, label=label or None)
+        marker = "o" if known.sum() == 1 else None
+        row, value = curve.row[known], curve.value[known]
+        axes.plot(row, value, color=colour, linestyle=line, marker=marker, label=label or None)
 
 
 def _figure(height: float = 3.2) -> tuple[Figure, Axes]:

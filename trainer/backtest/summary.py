@@ -38,6 +38,8 @@ _DEFINITIONS = {
     "forward_rows": "rows of forward passes alone, scored live and judged by the gate, per seed; the frozen version's "
     "serve the comparison and are not counted",
     "backward_rows": "rows learned, per seed",
+    "gate_decisions": "updates by what was decided before them",
+    "weighed_by": "updates by who weighed their last row: uniform where a strategy fell back to it",
 }
 
 
@@ -86,7 +88,9 @@ def summarise(stream: Stream, arms: Sequence[Arm], num_seeds: int, runs: Sequenc
 def _arm_summary(arm: Arm, runs: Sequence[Run]) -> dict[str, Any]:
     by_seed = [_run_summary(run) for run in runs]
     means = {
-        name: _mean([run[name] for run in by_seed]) for name in by_seed[0] if name not in {"seed", "gate_decisions"}
+        name: _mean([run[name] for run in by_seed])
+        for name in by_seed[0]
+        if name not in {"seed", "gate_decisions", "weighed_by"}
     }
     return {
         "arm": arm.name,
@@ -117,6 +121,7 @@ def _run_summary(run: Run) -> dict[str, Any]:
         "discarded_rows": sum(one.discarded_rows for one in rounds),
         "effective_sample_share": _effective_share(rounds),
         "gate_decisions": dict(sorted(Counter(_decision(one) for one in rounds).items())),
+        "weighed_by": dict(sorted(Counter(one.strategy for one in rounds).items())),
     }
 
 
@@ -180,7 +185,11 @@ def _decision(one: Round) -> str:
 
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
-    return _number(np.mean(known)) if known else None
+    if not known:
+        return None
+    mean = float(np.mean(known))
+    # Rows of a run are whole, and so they stay where the seeds agree.
+    return int(mean) if isinstance(known[0], int) and mean.is_integer() else _number(mean)
 
 
 def _number(value: float | np.floating[npt.NBitBase]) -> float | None:

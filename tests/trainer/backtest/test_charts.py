@@ -1,8 +1,9 @@
 import re
 import xml.etree.ElementTree as ET
 
-from tests.trainer.backtest.tiny import made_run
+from tests.trainer.backtest.tiny import made_round, made_run
 from trainer.backtest.charts import forest_chart, stream_charts
+from trainer.backtest.results import Run
 
 FOUND = {"estimate": 0.01, "low": -0.01, "high": 0.03}
 
@@ -55,3 +56,15 @@ def test_differences_are_drawn_where_there_are_any():
     (chart,) = forest_chart(arms)
     assert "new" in texts(chart)
     assert forest_chart(arms[:1]) == []
+
+
+def test_what_is_known_now_and_then_is_one_line():
+    run = made_run()
+    rounds = [
+        made_round(first_row=one.first_row, stability_top_overlap=None if (one.round - 1) // 2 % 2 else 0.8)
+        for one in run.rounds
+    ]
+    charts = stream_charts({"base": [Run("base", 0, rounds, run.predictions)]}, [])
+    chart = next(one for one in charts if one.title == "Stability of the most important tenth")
+    line = re.search(r'd="(M[^"]*)"[^>]*style="fill: none; stroke: #1f77b4', chart.svg, re.DOTALL)
+    assert line.group(1).count("M") == 1

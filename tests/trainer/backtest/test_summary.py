@@ -36,6 +36,7 @@ def test_an_arm_is_the_mean_of_its_seeds(bert, stream):
     assert base["auc_limit"] is None
     assert (base["forward_rows"], base["backward_rows"]) == (16 * 200, 16 * 50)
     assert base["by_seed"][0]["gate_decisions"] == {"promote: no_harm": 16}
+    assert base["by_seed"][0]["weighed_by"] == {"uniform": 16}
 
 
 def test_a_difference_is_paired_and_has_an_interval(bert, stream):
