@@ -50,7 +50,9 @@ def _run(phase: str, workers: int, folder: Path | None, console: Console) -> Non
         run_cells(phases.tuning_cells(scenarios), workers, folder, console)
         phases.choose_rates(with_logs=folder is not None)
     elif phase == "primary":
-        run_cells(phases.primary_cells(phases.chosen_rates()), workers, folder, console)
+        rates = phases.chosen_rates()
+        run_cells(phases.primary_cells(rates), workers, folder, console)
+        run_cells(phases.per_stream_cells(rates), workers, folder, console)
     elif phase == "secondary":
         run_cells(phases.secondary_cells(phases.chosen_rates()), workers, folder, console)
     elif phase == "logs" and folder:

@@ -11,7 +11,7 @@ from tests.benchmarks.importance.design import CHOSEN, DIGEST, TABLE, Scenario, 
 from tests.benchmarks.importance.results import progressive_auc
 
 Rates = dict[str, dict[str, dict[str, float]]]
-"""Learning rates by group of streams ("simulated" or a log's name), arm and budget."""
+"""Learning rates by group of streams ("simulated", all four together, or a stream's or log's name), arm and budget."""
 
 
 def tuning_cells(scenarios: Iterable[Scenario]) -> Iterator[Cell]:
@@ -26,7 +26,8 @@ def tuning_cells(scenarios: Iterable[Scenario]) -> Iterator[Cell]:
 
 def choose_rates(with_logs: bool) -> None:
     """Write the best rate of each arm and budget, by mean AUC over development seeds and streams."""
-    groups = {"simulated": primary()} | ({log.name: [log] for log in logs()} if with_logs else {})
+    groups = {"simulated": primary()} | {stream.name: [stream] for stream in primary()}
+    groups |= {log.name: [log] for log in logs()} if with_logs else {}
     lines = [
         "# Learning rates, chosen on development seeds by mean progressive AUC over the streams of a group, the same",
         f"# grid for every arm: {TABLE['grid']['learning_rates']}. AUC of each, in grid order, stands beside it.",
@@ -74,6 +75,12 @@ def primary_cells(rates: Rates) -> Iterator[Cell]:
     """Yield the primary family."""
     for scenario in primary():
         yield from _report_cells(scenario, (*PRIMARY, HEADS), TABLE["seeds"]["report"], rates["simulated"])
+
+
+def per_stream_cells(rates: Rates) -> Iterator[Cell]:
+    """Yield the primary family once more, every arm at its best rate for the stream; often the same one."""
+    for scenario in primary():
+        yield from _report_cells(scenario, PRIMARY, TABLE["seeds"]["report"], rates[scenario.name])
 
 
 def secondary_cells(rates: Rates) -> Iterator[Cell]:
