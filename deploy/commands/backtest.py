@@ -17,6 +17,9 @@ INTERRUPTED = 130
 
 SIMULATED_ROWS = 28_000
 
+_TABLE_WIDTH = 110
+"""Columns of the table that is printed: folded numbers are hard to compare."""
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -96,7 +99,7 @@ def _run(stream: Any, arms: Any, seeds: int, out: Path, workers: int) -> None:
     except KeyboardInterrupt:
         typer.echo(f"interrupted; the complete runs are in {out}, and the same command goes on from there", err=True)
         raise typer.Exit(INTERRUPTED) from None
-    Console(soft_wrap=True).print(_table(summary))
+    Console(width=max(_TABLE_WIDTH, Console().width)).print(_table(summary))
     typer.echo(f"report: {out / 'report.html'}")
 
 

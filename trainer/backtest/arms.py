@@ -4,6 +4,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -60,10 +61,12 @@ class Arm:
     def facts(self) -> dict[str, Any]:
         """Return everything that decides what the arm does, as plain values."""
         tables: dict[str, MillstreamSettings | None] = {name: getattr(self, name) for name in _TABLES}
-        return {"name": self.name} | {
+        facts = {"name": self.name} | {
             name: "off" if table is None else table.model_dump(mode="json", exclude=_IRRELEVANT.get(name))
             for name, table in tables.items()
         }
+        rules = self.importance.rules
+        return facts if rules is None else facts | {"rules_sha256": sha256(rules.read_bytes()).hexdigest()}
 
 
 def arms_of_strategies(names: Sequence[str], budget: float | None, *, gate: bool = True) -> list[Arm]:

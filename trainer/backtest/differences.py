@@ -46,10 +46,12 @@ class Differences:
 
 
 def block_interval(streams: Sequence[Differences]) -> Interval:
-    """Return the mean difference with its interval by the moving-block bootstrap (Kuensch 1989).
+    """Return the mean difference with its interval by the moving-block bootstrap (Kuensch 1989), ends joined.
 
-    Blocks of consecutive spans are drawn, because what differs in one span mostly differs in the next one too. Several
-    streams are resampled independently and averaged: the interval is about these streams, not about others like them.
+    Blocks of consecutive spans are drawn, because what differs in one span mostly differs in the next one too. The last
+    span is followed by the first one (Politis and Romano 1992): else the spans at both ends would be drawn less often
+    than others, and the interval would not lie around the estimate. Several streams are resampled independently and
+    averaged: the interval is about these streams, not about others like them.
 
     Args:
         streams: Differences of each stream, at least `MIN_SPANS` spans in each.
@@ -82,8 +84,8 @@ def averaged(streams: Sequence[Differences]) -> Differences:
 
 def _resampled(stream: Differences, random: np.random.Generator) -> Doubles:
     num_spans, length = len(stream.value), stream.block_length
-    start_DK = random.integers(num_spans - length + 1, size=(DRAWS, math.ceil(num_spans / length)))
-    place_DN = (start_DK[:, :, None] + np.arange(length)).reshape(DRAWS, -1)[:, :num_spans]
+    start_DK = random.integers(num_spans, size=(DRAWS, math.ceil(num_spans / length)))
+    place_DN = (start_DK[:, :, None] + np.arange(length)).reshape(DRAWS, -1)[:, :num_spans] % num_spans
     weight_DN = stream.weight[place_DN]
     return np.asarray((stream.value[place_DN] * weight_DN).sum(axis=1) / weight_DN.sum(axis=1))
 

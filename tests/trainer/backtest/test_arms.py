@@ -82,6 +82,15 @@ def test_settings_that_do_nothing_in_a_backtest_are_no_difference(monkeypatch):
     assert arms_of_strategies(["uniform"], 0.5)[0].facts() == before
 
 
+def test_other_rules_are_another_arm(tmp_path, monkeypatch):
+    rules = tmp_path / "rules.toml"
+    rules.write_text('[[rule]]\nname = "bots"\nmultiply = 2.0\nwhen.user_id.prefix = "bot-"\n')
+    monkeypatch.setenv("MILLSTREAM_IMPORTANCE_RULES", str(rules))
+    before = arms_of_strategies(["uniform"], 0.5)[0].facts()
+    rules.write_text(rules.read_text().replace("2.0", "3.0"))
+    assert arms_of_strategies(["uniform"], 0.5)[0].facts() != before
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

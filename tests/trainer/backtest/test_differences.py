@@ -22,6 +22,12 @@ def test_the_interval_covers_zero_about_as_often_as_it_says():
     assert 85 <= sum(covered) <= 99
 
 
+def test_the_interval_lies_around_the_estimate_even_if_the_last_span_decides():
+    stream = Differences(np.array([0.0] * 15 + [1.0]), np.ones(16))
+    found = block_interval([stream])
+    assert found.low < found.estimate == 1 / 16 < found.high
+
+
 def test_what_swings_slowly_is_known_less_well():
     white, slow = block_interval([noise(0)]), block_interval([noise(0, memory=0.9)])
     scale = np.std(noise(0, memory=0.9).value) / np.std(noise(0).value)
