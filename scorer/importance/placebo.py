@@ -1,4 +1,4 @@
-"""The placebo: another strategy's weights, given to other rows."""
+"""Placebos: another strategy's weights, given to other rows."""
 
 import numpy as np
 
@@ -6,31 +6,36 @@ from scorer.importance.gradient_norm import GradientNormSampling
 from scorer.importance.strategy import Doubles, Importance, ScoredRows, State, importance
 
 POOL_ROWS = 64
-"""Rows of each label whose weights wait to be given away: a micro-batch alone may hold a single click."""
+"""Rows of each group whose weights wait to be given away: a micro-batch alone may hold a single click."""
 
 _COLUMNS = 4
 
 
 class Placebo:
-    """pi, w and offset of an inner strategy, permuted at random within the clicks and within the non-clicks.
+    """pi, w and offset of an inner strategy, permuted at random over all rows, or within each label.
 
-    Effective sample size, share of clicks and every marginal distribution stay as they are; which row is important is
-    forgotten. What a strategy gains over its placebo is what its scores know, and not its weights' spread or its
-    balance of labels. As biased as the inner strategy: pi and correction travel together. Rows swap weights with those
-    of the last POOL_ROWS rows of their label, so that it works on the smallest micro-batches.
+    Effective sample size and every marginal distribution stay as they are; which row is important is forgotten.
+    `placebo` permutes over all rows: nothing is left that could teach more than `uniform`. `class_placebo` permutes
+    within the clicks and within the non-clicks, and so keeps the share of clicks: what a strategy gains over it is what
+    its scores know beyond the label. As biased as the inner strategy where it keeps the label, else unbiased: pi and
+    correction travel together. Rows swap weights with the last POOL_ROWS rows of their group, so that it works on the
+    smallest micro-batches.
 
     Args:
         strategy: Whose weights are permuted.
+        within_class: Whether clicks and non-clicks keep their weights to themselves.
         seed: Of the permutations; each call's is drawn from the seed and the number of calls before it.
     """
 
-    name = "placebo"
-
-    def __init__(self, strategy: GradientNormSampling, seed: int = 0) -> None:
+    def __init__(self, strategy: GradientNormSampling, *, within_class: bool, seed: int = 0) -> None:
+        self.name = "class_placebo" if within_class else "placebo"
         self._strategy = strategy
+        self._within_class = within_class
         self._seed = seed
         self._num_calls = 0
-        self._pools: dict[int, Doubles] = {label: np.empty((_COLUMNS, 0)) for label in (0, 1)}
+        self._pools: dict[int, Doubles] = {
+            group: np.empty((_COLUMNS, 0)) for group in ((0, 1) if within_class else (0,))
+        }
 
     @property
     def variance_ratio(self) -> float:
@@ -45,13 +50,14 @@ class Placebo:
         )
         random = np.random.default_rng((self._seed, self._num_calls))
         self._num_calls += 1
-        for label, pool in self._pools.items():
-            places = np.flatnonzero(rows.label == label)
+        group_of_row = rows.label if self._within_class else np.zeros(len(rows))
+        for group, pool in self._pools.items():
+            places = np.flatnonzero(group_of_row == group)
             mixed = np.concatenate([pool, columns[:, places]], axis=1)
             mixed = mixed[:, random.permutation(mixed.shape[1])]
             columns[:, places] = mixed[:, : len(places)]
             # What was not given away waits; while the pool fills, what was given away waits too.
-            self._pools[label] = np.roll(mixed, -len(places), axis=1)[:, :POOL_ROWS]
+            self._pools[group] = np.roll(mixed, -len(places), axis=1)[:, :POOL_ROWS]
         pi, correction, factor, offset = columns
         return importance(
             self.name,
@@ -66,8 +72,8 @@ class Placebo:
     def snapshot(self) -> State:
         """Return the inner strategy's state, the number of calls and the weights that wait."""
         waiting = {
-            f"placebo_{label}_{row}_{column}": float(value)
-            for label, pool in self._pools.items()
+            f"placebo_{group}_{row}_{column}": float(value)
+            for group, pool in self._pools.items()
             for (column, row), value in np.ndenumerate(pool)
         }
         return self._strategy.snapshot() | {"placebo_calls": float(self._num_calls)} | waiting
@@ -76,9 +82,9 @@ class Placebo:
         """Continue from a snapshot."""
         self._strategy.restore(state)
         self._num_calls = int(state["placebo_calls"])
-        for label in self._pools:
-            num_rows = sum(name.startswith(f"placebo_{label}_") for name in state) // _COLUMNS
+        for group in self._pools:
+            num_rows = sum(name.startswith(f"placebo_{group}_") for name in state) // _COLUMNS
             values = [
-                [state[f"placebo_{label}_{row}_{column}"] for row in range(num_rows)] for column in range(_COLUMNS)
+                [state[f"placebo_{group}_{row}_{column}"] for row in range(num_rows)] for column in range(_COLUMNS)
             ]
-            self._pools[label] = np.array(values).reshape(_COLUMNS, num_rows)
+            self._pools[group] = np.array(values).reshape(_COLUMNS, num_rows)

@@ -33,7 +33,8 @@ STRATEGIES: dict[str, Callable[[float, ImportanceSettings], Strategy]] = {
     "recency": lambda budget, _: FixedShare("recency", budget),
     "density_ratio": lambda budget, _: FixedShare("density_ratio", budget),
     "topk_loss": lambda budget, _: TopLoss(budget),
-    "placebo": lambda budget, _: WatchedStrategy(Placebo(GradientNormSampling(budget)), budget),
+    "placebo": lambda budget, _: _watched_placebo(budget, within_class=False),
+    "class_placebo": lambda budget, _: _watched_placebo(budget, within_class=True),
 }
 """What makes each strategy from the budget and the settings."""
 
@@ -59,3 +60,7 @@ def build_strategy(name: str, budget: float, settings: ImportanceSettings | None
     strategy = STRATEGIES[name](budget, settings)
     factors = build_factors(settings)
     return FactoredStrategy(strategy, factors) if factors else strategy
+
+
+def _watched_placebo(budget: float, *, within_class: bool) -> Strategy:
+    return WatchedStrategy(Placebo(GradientNormSampling(budget), within_class=within_class), budget)

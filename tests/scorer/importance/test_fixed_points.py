@@ -105,6 +105,7 @@ def logits(click_rates: Sequence[float]) -> list[float]:
         ("gradnorm_is", 0.25),
         ("gradnorm_is", 0.5),
         ("placebo", 0.25),
+        ("class_placebo", 0.25),
     ],
 )
 def test_a_calibrated_strategy_teaches_the_click_rate(name, budget, batch_rows):

@@ -32,7 +32,7 @@ def assert_zero_mean(draws):
 
 
 @pytest.mark.parametrize("budget", [0.1, 0.25, 0.5])
-@pytest.mark.parametrize("name", ["uniform", "gradnorm_is", "placebo"])
+@pytest.mark.parametrize("name", ["uniform", "gradnorm_is", "placebo", "class_placebo"])
 def test_the_weighted_gradient_of_kept_rows_is_budget_times_that_of_all_rows(name, budget):
     """E[sum kept * w * g] = budget * sum g for these very rows, whatever their labels and scores are."""
     random = np.random.default_rng(0)
@@ -44,7 +44,9 @@ def test_the_weighted_gradient_of_kept_rows_is_budget_times_that_of_all_rows(nam
 
 
 @pytest.mark.parametrize("budget", [0.1, 0.25, 0.5])
-@pytest.mark.parametrize("name", ["full", "uniform", "negdown_offset", "lcc_offset", "gradnorm_is", "placebo"])
+@pytest.mark.parametrize(
+    "name", ["full", "uniform", "negdown_offset", "lcc_offset", "gradnorm_is", "placebo", "class_placebo"]
+)
 def test_the_true_click_rate_is_where_the_gradient_of_kept_rows_vanishes(name, budget):
     """E[kept * w * (sigmoid(z + offset) - y) * feature] = 0 at the true z, over labels and draws, by any feature."""
     random = np.random.default_rng(0)
@@ -77,6 +79,7 @@ def test_the_true_click_rate_is_where_the_gradient_of_kept_rows_vanishes(name, b
         "density_ratio",
         "topk_loss",
         "placebo",
+        "class_placebo",
     ],
 )
 def test_on_a_stream_that_does_not_change_the_mean_of_pi_is_the_budget(name, budget, size):
