@@ -45,4 +45,4 @@ lock: $(READY) ## renew requirements.lock from pyproject.toml
 	  pyproject.toml -o requirements.lock
 
 clean: ## remove what the targets made here
-	rm -rf .venv build *.egg-info demo-report bench-report
+	rm -rf .venv build *.egg-info demo-report bench-report backtest-report .bench

@@ -159,7 +159,8 @@ def tune(
 
     def run(trial: optuna.Trial) -> float:
         looks = _Looks(trial, on_rows)
-        result = run_arm(_arm(space.draw(trial)), stream, seed, on_round=looks)
+        arm = _arm(space.draw(trial))
+        result = run_arm(arm, arm.stream(stream), seed, on_round=looks)
         if looks.given_up:
             raise optuna.TrialPruned
         return validation_auc(result.predictions, first_row)

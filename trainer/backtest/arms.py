@@ -13,9 +13,14 @@ from pydantic import ValidationError
 from scorer.importance.strategies import STRATEGIES, build_strategy
 from scorer.settings import ImportanceSettings, ModelSettings, ScorerSettings
 from stream.settings import MillstreamSettings
+from trainer.backtest.streams import Stream
+from trainer.replay_weights import REPLAY_WEIGHTS
 from trainer.settings import GateSettings, TrainerSettings
 
 Settings = TypeVar("Settings", bound=MillstreamSettings)
+
+REPLAY_SHARE = 0.25
+"""Share of replayed rows among those that `recency` and `density_ratio` learn, unless the settings name one."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _TABLES = ("scorer", "trainer", "model", "gate", "importance")
@@ -54,6 +59,15 @@ class Arm:
     gate: GateSettings | None
     importance: ImportanceSettings
 
+    @property
+    def budget(self) -> float:
+        """Expected share of rows that are learned, replayed ones included."""
+        return self.scorer.budget / (1 - self.trainer.replay_share)
+
+    def stream(self, stream: Stream) -> Stream:
+        """Return the stream as the arm needs it: `delay_fnw` undoes early negatives, so it must get them."""
+        return stream.with_early_negatives() if self.scorer.strategy == "delay_fnw" else stream
+
     def seeded(self, seed: int) -> "Arm":
         """Return the arm with the seed of its updates moved by a run's seed."""
         return replace(self, trainer=self.trainer.model_copy(update={"seed": self.trainer.seed + seed}))
@@ -72,6 +86,9 @@ class Arm:
 def arms_of_strategies(names: Sequence[str], budget: float | None, *, gate: bool = True) -> list[Arm]:
     """Return one arm per strategy, all with the settings of environment and file.
 
+    Strategies that weigh replayed rows get some to weigh, where the settings replay none: REPLAY_SHARE of what is
+    learned, taken from the budget, so that all arms learn the same number of rows.
+
     Args:
         names: Names of strategies; each is its arm's name.
         budget: Share of rows that is learned; the configured one when None.
@@ -81,7 +98,18 @@ def arms_of_strategies(names: Sequence[str], budget: float | None, *, gate: bool
         ArmError: a strategy is unknown or named twice.
     """
     common = ({} if budget is None else {"budget": budget}) | ({} if gate else {"gate": "off"})
-    return _arms([{"name": name, "strategy": name, **common} for name in names], "--strategies")
+    arms = _arms([{"name": name, "strategy": name, **common} for name in names], "--strategies")
+    return [_replaying(arm) if arm.scorer.strategy in REPLAY_WEIGHTS else arm for arm in arms]
+
+
+def _replaying(arm: Arm) -> Arm:
+    if arm.trainer.replay_share > 0:
+        return arm
+    return replace(
+        arm,
+        scorer=arm.scorer.model_copy(update={"budget": arm.scorer.budget * (1 - REPLAY_SHARE)}),
+        trainer=arm.trainer.model_copy(update={"replay_share": REPLAY_SHARE}),
+    )
 
 
 def read_arms(path: Path) -> list[Arm]:

@@ -55,9 +55,7 @@ def run_backtest(
         KeyboardInterrupt: a signal came.
         ResultsError: the directory belongs to something else.
         RunFailedError: a run failed; those that are complete stay.
-        ValueError: an arm does not fit the labels of the stream.
     """
-    _check_labels(stream, arms)
     results = open_results(directory, stream, arms, num_seeds)
     jobs = jobs_of(stream, arms, num_seeds, results)
     num_runs = len(arms) * num_seeds
@@ -138,17 +136,6 @@ def _write_outputs(results: Results, stream: Stream, arms: Sequence[Arm], num_se
     write_json(results.directory / "summary.json", summary)
     (results.directory / "report.html").write_text(render_report(summary, arms, runs), encoding="utf-8")
     return summary
-
-
-def _check_labels(stream: Stream, arms: Sequence[Arm]) -> None:
-    """Refuse a strategy that undoes fake negatives where there are none."""
-    for arm in arms:
-        if arm.scorer.strategy == "delay_fnw" and not stream.early_negative:
-            message = (
-                f"arm {arm.name}: strategy = 'delay_fnw' is for labels sent before their click can have come, and here "
-                "all are final; set MILLSTREAM_JOIN_EARLY_NEGATIVE=true, or leave the arm out"
-            )
-            raise ValueError(message)
 
 
 @contextmanager

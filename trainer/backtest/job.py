@@ -55,7 +55,7 @@ def jobs_of(stream: Stream, arms: Sequence[Arm], num_seeds: int, results: Result
     missing = [(arm, seed) for arm in arms for seed in range(num_seeds) if not results.is_complete(arm.name, seed)]
     keys = [_beginning_key(stream, arm, seed) for arm, seed in missing]
     return [
-        Job(arm, stream, seed, results.directory, results.cache(key) if keys.count(key) > 1 else None)
+        Job(arm, arm.stream(stream), seed, results.directory, results.cache(key) if keys.count(key) > 1 else None)
         for (arm, seed), key in zip(missing, keys, strict=True)
     ]
 
@@ -103,5 +103,5 @@ def _beginning_key(stream: Stream, arm: Arm, seed: int) -> str:
     """Return a name for everything that version 1 and the frozen version's scores depend on."""
     batches = {name: getattr(arm.scorer, name) for name in ("max_batch_rows", "max_batch_tokens", "frozen_share")}
     facts = arm.facts()
-    content = [stream.facts(), seed, facts["model"], facts["trainer"], batches]
+    content = [arm.stream(stream).facts(), seed, facts["model"], facts["trainer"], batches]
     return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

@@ -3,7 +3,7 @@
 import heapq
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import file_digest
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -75,6 +75,9 @@ class Stream(Protocol):
         scored by which role) is drawn anew.
         """
 
+    def with_early_negatives(self) -> "Stream":
+        """Return the same impressions, each sent at once as a negative, and again when it is clicked."""
+
     def facts(self) -> dict[str, Any]:
         """Return what the stream is, as plain values: equal facts give equal rows."""
 
@@ -98,6 +101,10 @@ class RecordedStream:
     def early_negative(self) -> bool:
         """Whether impressions come at once as negatives, and again when they are clicked."""
         return self.join.early_negative
+
+    def with_early_negatives(self) -> "RecordedStream":
+        """Return the same impressions, each sent at once as a negative, and again when it is clicked."""
+        return replace(self, join=self.join.model_copy(update={"early_negative": True}))
 
     def rows(self, seed: int) -> Iterator[StreamRow]:
         """Yield the rows of the log."""
@@ -142,6 +149,10 @@ class SimulatedStream:
     def early_negative(self) -> bool:
         """Whether impressions come at once as negatives, and again when they are clicked."""
         return self.join.early_negative
+
+    def with_early_negatives(self) -> "SimulatedStream":
+        """Return the same impressions, each sent at once as a negative, and again when it is clicked."""
+        return replace(self, join=self.join.model_copy(update={"early_negative": True}))
 
     @property
     def turn_rows(self) -> list[int]:

@@ -1,5 +1,6 @@
 """The summary: what a backtest says about each arm, over all of its seeds."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -95,7 +96,7 @@ def _arm_summary(arm: Arm, runs: Sequence[Run]) -> dict[str, Any]:
     return {
         "arm": arm.name,
         "strategy": arm.scorer.strategy,
-        "budget": arm.scorer.budget,
+        "budget": arm.budget,
         "gate": "off" if arm.gate is None else "on",
         "seeds": len(runs),
         **means,
@@ -148,7 +149,7 @@ def _uniform_arm(arm: Arm, arms: Sequence[Arm]) -> Arm | str:
         return "it is a uniform arm itself"
     if not uniform:
         return "there is no arm with the strategy uniform"
-    same_budget = [other for other in uniform if other.scorer.budget == arm.scorer.budget]
+    same_budget = [other for other in uniform if math.isclose(other.budget, arm.budget)]
     same = [other for other in same_budget if (other.trainer, other.model) == (arm.trainer, arm.model)]
     for candidates in (same, same_budget, uniform):
         if len(candidates) == 1:

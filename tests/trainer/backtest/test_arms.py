@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from scorer.settings import ScorerSettings
-from trainer.backtest.arms import ArmError, arms_of_strategies, read_arms
+from trainer.backtest.arms import REPLAY_SHARE, ArmError, arms_of_strategies, read_arms
+from trainer.backtest.streams import simulated_stream
 
 TWO_ARMS = """
 [[arm]]
@@ -41,6 +42,23 @@ def test_a_strategy_makes_an_arm_of_its_name_with_the_configured_settings(monkey
     assert (gradnorm.name, gradnorm.scorer.strategy) == ("gradnorm_is", "gradnorm_is")
     assert gradnorm.trainer.batch_rows == 48
     assert gradnorm.gate is not None
+
+
+@pytest.mark.parametrize("name", ["recency", "density_ratio"])
+def test_what_a_replaying_arm_replays_is_taken_from_its_budget(name, monkeypatch):
+    [arm] = arms_of_strategies([name], 0.4)
+    assert (arm.trainer.replay_share, arm.scorer.budget) == (REPLAY_SHARE, pytest.approx(0.3))
+    assert arm.budget == pytest.approx(0.4)
+    monkeypatch.setenv("MILLSTREAM_TRAINER_REPLAY_SHARE", "0.1")
+    [arm] = arms_of_strategies([name], 0.4)
+    assert (arm.trainer.replay_share, arm.scorer.budget) == (0.1, 0.4)
+
+
+def test_only_what_undoes_early_negatives_gets_them():
+    stream = simulated_stream("none", 1_000)
+    undoing, uniform = arms_of_strategies(["delay_fnw", "uniform"], 0.5)
+    assert undoing.stream(stream).early_negative
+    assert uniform.stream(stream) is stream
 
 
 def test_without_a_budget_the_configured_one_stands(monkeypatch):

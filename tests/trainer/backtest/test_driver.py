@@ -90,10 +90,3 @@ def test_a_process_that_dies_is_a_failed_run(asked, bert, tmp_path):
     job = Job(arms[0], stream, 0, tmp_path, cache=Path("/proc/none"))
     with pytest.raises(RunFailedError, match="arm base, seed 0"):
         run_jobs([job], 1, Watcher())
-
-
-def test_undoing_fake_negatives_needs_some(asked, bert, tmp_path):
-    stream, _ = asked
-    with pytest.raises(ValueError, match="strategy = 'delay_fnw' is for labels sent before their click"):
-        run_backtest(stream, [tiny_arm(bert, strategy="delay_fnw")], num_seeds=1, directory=tmp_path / "out", workers=1)
-    assert not (tmp_path / "out").exists()

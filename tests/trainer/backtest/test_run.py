@@ -153,10 +153,9 @@ def test_a_simulated_stream_has_a_limit_that_arms_are_measured_against(bert):
     assert not np.isnan(result.predictions.click_probability).any()
 
 
-def test_early_negatives_are_judged_by_their_final_labels_and_clicks_are_learned_again(bert, tmp_path, monkeypatch):
+def test_early_negatives_are_judged_by_their_final_labels_and_clicks_are_learned_again(bert, tmp_path):
     usual = run_arm(tiny_arm(bert, strategy="full"), tiny_stream(tmp_path), 0)
-    monkeypatch.setenv("MILLSTREAM_JOIN_EARLY_NEGATIVE", "true")
-    early = run_arm(tiny_arm(bert, strategy="full"), tiny_stream(tmp_path), 0)
+    early = run_arm(tiny_arm(bert, strategy="full"), tiny_stream(tmp_path).with_early_negatives(), 0)
     assert early.predictions.label.tolist() == usual.predictions.label.tolist()
     assert early.predictions.index.tolist() == usual.predictions.index.tolist()
     clicks = int(usual.predictions.label.sum())

@@ -92,13 +92,8 @@ def test_facts_of_a_shop_name_its_drift_and_click_rate():
     assert (facts["simulated"], facts["shop"]["ctr"], facts["rows"]) == ("gradual", 0.05, 5_000)
 
 
-@pytest.fixture
-def early(monkeypatch):
-    monkeypatch.setenv("MILLSTREAM_JOIN_EARLY_NEGATIVE", "true")
-
-
-def test_early_negatives_come_with_what_becomes_of_them(tmp_path, early):
-    stream = recorded_stream(write_log(tmp_path / "log.jsonl", 50))
+def test_early_negatives_come_with_what_becomes_of_them(tmp_path):
+    stream = recorded_stream(write_log(tmp_path / "log.jsonl", 50)).with_early_negatives()
     rows = list(stream.rows(0))
     impressions = [row for row in rows if row.labeled.revision == 0]
     assert stream.num_rows == len(impressions) == 50
@@ -108,13 +103,10 @@ def test_early_negatives_come_with_what_becomes_of_them(tmp_path, early):
     assert [row.final.label for row in impressions] == [row.clicked for row in impressions]
 
 
-def test_final_labels_are_those_of_the_usual_mode(tmp_path, monkeypatch):
-    def clicked(stream):
-        return [row.clicked for row in stream.rows(0) if row.labeled.revision == 0]
-
-    def streams():
-        return recorded_stream(write_log(tmp_path / "log.jsonl", 200)), simulated_stream("none", 1_000)
-
-    usual = [clicked(stream) for stream in streams()]
-    monkeypatch.setenv("MILLSTREAM_JOIN_EARLY_NEGATIVE", "true")
-    assert [clicked(stream) for stream in streams()] == usual
+@pytest.mark.parametrize("kind", ["log", "shop"])
+def test_final_labels_are_those_of_the_usual_mode(tmp_path, kind):
+    log = write_log(tmp_path / "log.jsonl", 200)
+    usual = recorded_stream(log) if kind == "log" else simulated_stream("none", 1_000)
+    early = usual.with_early_negatives()
+    assert early.facts() != usual.facts()
+    assert [row.clicked for row in early.rows(0) if row.labeled.revision == 0] == [row.clicked for row in usual.rows(0)]
