@@ -19,6 +19,9 @@ STAGES = ("decode", "forward", "encode", "publish")
 """decode: bytes to labeled impressions; forward: scores and weights; encode: examples to Arrow bytes; publish: until
 Kafka has confirmed them."""
 
+UNDEFINED = "undefined"
+"""Reason of a fallback that the strategy itself decided: it is not defined where the stream is now."""
+
 _SECONDS_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 _DELAY_BUCKETS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 300.0, 1800.0)
 _ROWS_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -72,6 +75,61 @@ class ModelMetrics:
         self.model_number.set(parse_version(version)[1])
 
 
+class ImportanceMetrics:
+    """What the scorer shows about how much its rows teach."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.inclusion = Histogram(
+            "millstream_scorer_inclusion_probability_ratio",
+            "Probability that a row is learned",
+            buckets=_SHARE_BUCKETS,
+            registry=registry,
+        )
+        self.weight = Histogram(
+            "millstream_scorer_importance_weight_ratio",
+            "Weight of a row in the loss if it is learned",
+            buckets=_WEIGHT_BUCKETS,
+            registry=registry,
+        )
+        self.effective_sample_size = _gauge(
+            registry,
+            "effective_sample_size_ratio",
+            "Effective sample size of the weights of learned rows, as a share of those rows, last micro-batch",
+        )
+        self.fallbacks = Counter(
+            "millstream_scorer_fallback_rows_total",
+            "Rows that uniform weighed instead: too small an effective sample, selection cannot pay, or not defined",
+            ["reason"],
+            registry=registry,
+        )
+        for reason in (*FALLBACK_REASONS, UNDEFINED):
+            self.fallbacks.labels(reason)
+        self.variance_ratio = _gauge(
+            registry,
+            "variance_ratio",
+            "Variance of uniform sampling over that of sampling by the strategy's score; NaN for one that has none",
+        )
+        self.variance_ratio.set(float("nan"))
+
+    def count(self, examples: Sequence[WeightedExample], strategy: Strategy) -> None:
+        """Count the examples of a confirmed micro-batch.
+
+        Args:
+            examples: At least one.
+            strategy: What weighed them, in the state in which that left it.
+        """
+        for example in examples:
+            self.inclusion.observe(example.inclusion_probability)
+            self.weight.observe(example.importance_weight)
+        self.effective_sample_size.set(_effective_share(examples))
+        watched = strategy.strategy if isinstance(strategy, FactoredStrategy) else strategy
+        reason = watched.reason if isinstance(watched, WatchedStrategy) else UNDEFINED
+        if num_replaced := sum(example.strategy != strategy.name for example in examples):
+            self.fallbacks.labels(reason).inc(num_replaced)
+        if isinstance(watched, WatchedStrategy) and watched.variance_ratio is not None:
+            self.variance_ratio.set(watched.variance_ratio)
+
+
 class ScorerMetrics:
     """What the scorer counts about rows. A row counts when it is confirmed, so a restart may count it again."""
 
@@ -103,20 +161,6 @@ class ScorerMetrics:
         )
         self.send_failures = _counter(registry, "send_failures_total", "Micro-batches that had to be sent again")
         self.score_failures = _counter(registry, "score_failures_total", "Micro-batches whose scoring failed")
-        self.fallbacks = Counter(
-            "millstream_scorer_fallback_rows_total",
-            "Rows that uniform weighed instead: ess, the effective sample collapsed; variance, selection cannot pay",
-            ["reason"],
-            registry=registry,
-        )
-        for fallback_reason in FALLBACK_REASONS:
-            self.fallbacks.labels(fallback_reason)
-        self.variance_ratio = _gauge(
-            registry,
-            "variance_ratio",
-            "Variance of uniform sampling over that of sampling by the strategy's score; NaN for one that has none",
-        )
-        self.variance_ratio.set(float("nan"))
         self.rebalances = _counter(registry, "rebalances_total", "Times partitions were taken away")
         self.tokens = _gauge(registry, "scored_tokens", "Tokens the live version has scored since the start")
         self.unknown_tokens = _gauge(registry, "unknown_tokens_ratio", "Share of them unknown to the tokenizer")
@@ -129,23 +173,7 @@ class ScorerMetrics:
             buckets=_DELAY_BUCKETS,
             registry=registry,
         )
-        self.inclusion = Histogram(
-            "millstream_scorer_inclusion_probability_ratio",
-            "Probability that a row is learned",
-            buckets=_SHARE_BUCKETS,
-            registry=registry,
-        )
-        self.weight = Histogram(
-            "millstream_scorer_importance_weight_ratio",
-            "Weight of a row in the loss if it is learned",
-            buckets=_WEIGHT_BUCKETS,
-            registry=registry,
-        )
-        self.effective_sample_size = _gauge(
-            registry,
-            "effective_sample_size_ratio",
-            "Effective sample size of the weights of learned rows, as a share of those rows, last micro-batch",
-        )
+        self.importance = ImportanceMetrics(registry)
 
     def count(self, batch: MicroBatch, strategy: Strategy) -> None:
         """Count a confirmed micro-batch.
@@ -164,21 +192,9 @@ class ScorerMetrics:
         clicks = sum(example.labeled.label for example in examples)
         self.rows.labels("1").inc(clicks)
         self.rows.labels("0").inc(len(examples) - clicks)
-        self._show_watch(strategy, sum(example.strategy != strategy.name for example in examples))
         for example in examples:
             self.label_delay.observe((example.scored_ms - example.labeled.label_due_ms) / 1000)
-            self.inclusion.observe(example.inclusion_probability)
-            self.weight.observe(example.importance_weight)
-        self.effective_sample_size.set(_effective_share(examples))
-
-    def _show_watch(self, strategy: Strategy, num_replaced: int) -> None:
-        watched = strategy.strategy if isinstance(strategy, FactoredStrategy) else strategy
-        if not isinstance(watched, WatchedStrategy):
-            return
-        if num_replaced:
-            self.fallbacks.labels(watched.reason).inc(num_replaced)
-        if watched.variance_ratio is not None:
-            self.variance_ratio.set(watched.variance_ratio)
+        self.importance.count(examples, strategy)
 
     def show_tokens(self, num_tokens: int, num_unknown: int) -> None:
         """Show how much text was read since the start, and how much of it the tokenizer did not know."""

@@ -188,7 +188,7 @@ class Trainer:
         self._probe.offer(rows.first_copies)
         if plan.number % self._settings.probe_every == 0:
             with self._metrics.stage("probe"):
-                self._metrics.show_stability(self._probe.rescore(self.line.candidate()))
+                self._metrics.probe.show(self._probe.rescore(self.line.candidate()))
 
     def _judge(self, rows: PlanRows, plan: Plan) -> GateResult | None:
         state = self.line.state

@@ -5,8 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import perf_counter
 
+import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from scorer.importance.effective_sample_size import effective_sample_size
 from scorer.importance.stability import Stability
 from stream.events import GateResult
 from trainer.commands import ACTIONS
@@ -20,6 +22,36 @@ DECISIONS = ("promote", "hold", "wait", "stopped")
 STAGES = ("featurize", "judge", "publish", "learn", "checkpoint", "probe")
 
 _SECONDS_BUCKETS = (0.01, 0.03, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 120.0)
+
+
+class ProbeMetrics:
+    """What the trainer shows about a fixed probe of rows."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.spearman = Gauge(
+            "millstream_trainer_probe_spearman_ratio",
+            "Rank correlation of the probe's importance scores with those before, among clicked rows and the others",
+            ["class"],
+            registry=registry,
+        )
+        self.top_overlap = Gauge(
+            "millstream_trainer_probe_top_overlap_ratio",
+            "Share of the probe's most important tenth that was so before",
+            registry=registry,
+        )
+        self.total_variation = Gauge(
+            "millstream_trainer_probe_total_variation_ratio",
+            "Share of the probe's importance that moved to other rows",
+            registry=registry,
+        )
+        self.show(None)
+
+    def show(self, found: Stability | None) -> None:
+        """Show how stable the importance scores of the probe are; NaN where that is not known."""
+        self.spearman.labels("clicked").set(found.spearman_clicked if found else math.nan)
+        self.spearman.labels("not_clicked").set(found.spearman_not_clicked if found else math.nan)
+        self.top_overlap.set(found.top_overlap if found else math.nan)
+        self.total_variation.set(found.total_variation if found else math.nan)
 
 
 class TrainerMetrics:
@@ -54,19 +86,7 @@ class TrainerMetrics:
         self.effective_sample_size = gauge(
             "effective_sample_size_ratio", "Effective sample size of the last update by the rows it learned"
         )
-        self.probe_spearman = Gauge(
-            "millstream_trainer_probe_spearman_ratio",
-            "Rank correlation of the probe's importance scores with those before, among clicked rows and the others",
-            ["class"],
-            registry=registry,
-        )
-        self.probe_top_overlap = gauge(
-            "probe_top_overlap_ratio", "Share of the probe's most important tenth that was so before"
-        )
-        self.probe_total_variation = gauge(
-            "probe_total_variation_ratio", "Share of the probe's importance that moved to other rows"
-        )
-        self.show_stability(None)
+        self.probe = ProbeMetrics(registry)
         self.decisions = counters("gate_decisions_total", "Decisions of the gate, one an update", "decision", DECISIONS)
         self.holds = counters("holds_total", "Updates held, by reason", "reason", HOLD_REASONS)
         self.holds_in_row = gauge("holds_in_row_count", "Holds since the last promotion")
@@ -128,22 +148,9 @@ class TrainerMetrics:
         if report.weights:
             self.loss.set(report.update.mean_loss)
             self.mean_weight.set(sum(report.weights) / len(report.weights))
-            self.effective_sample_size.set(effective_sample_size(report.weights) / len(report.weights))
-
-    def show_stability(self, found: Stability | None) -> None:
-        """Show how stable the importance scores of the probe are; NaN where that is not known."""
-        self.probe_spearman.labels("clicked").set(found.spearman_clicked if found else math.nan)
-        self.probe_spearman.labels("not_clicked").set(found.spearman_not_clicked if found else math.nan)
-        self.probe_top_overlap.set(found.top_overlap if found else math.nan)
-        self.probe_total_variation.set(found.total_variation if found else math.nan)
+            self.effective_sample_size.set(effective_sample_size(np.array(report.weights)) / len(report.weights))
 
     def show_lag(self, ends: Mapping[int, int], offsets: Mapping[int, int]) -> None:
         """Show how far behind the log the checkpoint is."""
         for partition, end in ends.items():
             self.lag.labels(str(partition)).set(end - offsets[partition])
-
-
-def effective_sample_size(weights: Sequence[float]) -> float:
-    """Return (sum w)^2 / sum w^2, how many equally weighted rows vary as much (Kish 1965)."""
-    squares = sum(weight * weight for weight in weights)
-    return sum(weights) ** 2 / squares if squares else 0.0

@@ -147,12 +147,7 @@ def tune(
     Raises:
         ValueError: no trial ended, for example because the stretch holds no click.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        direction="maximize",
-        sampler=optuna.samplers.TPESampler(seed=seed),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=_STARTUP_TRIALS, n_warmup_steps=_WARMUP_LOOKS),
-    )
+    study = _new_study(seed)
     study.enqueue_trial(space.present())
     live_rows = stream.num_rows - stream.warm_start_rows
     first_row = stream.num_rows - round(live_rows * validation_share)
@@ -214,6 +209,15 @@ class _Looks:
             self._trial.report(self._won / self._pairs, looks)
             self.given_up = self._trial.should_prune()
         return not self.given_up
+
+
+def _new_study(seed: int) -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna.create_study(
+        direction="maximize",
+        sampler=optuna.samplers.TPESampler(seed=seed),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=_STARTUP_TRIALS, n_warmup_steps=_WARMUP_LOOKS),
+    )
 
 
 def _nearest(allowed: Sequence[float], value: float) -> float:

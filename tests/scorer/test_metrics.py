@@ -67,6 +67,11 @@ def test_rows_that_uniform_weighed_instead_are_counted_by_reason(
     assert value(shown, "variance_ratio") == pytest.approx(1.0)
 
 
+def test_rows_for_which_a_strategy_is_not_defined_are_counted_too(shown: CollectorRegistry) -> None:
+    ScorerMetrics(shown).count(batch([1.0], strategy="uniform"), build_strategy("negdown_offset", 0.5))
+    assert value(shown, "fallback_rows_total", reason="undefined") == 1
+
+
 def test_rows_of_the_strategy_itself_are_no_fallbacks(shown: CollectorRegistry) -> None:
     ScorerMetrics(shown).count(batch([1.0, 1.0], strategy="gradnorm_is"), build_strategy("gradnorm_is", 0.5))
     assert value(shown, "fallback_rows_total", reason="variance") == 0

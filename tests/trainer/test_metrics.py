@@ -5,7 +5,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from scorer.importance.stability import Stability
 from stream.events import GateResult
-from trainer.metrics import DECISIONS, STAGES, TrainerMetrics, effective_sample_size
+from trainer.metrics import DECISIONS, STAGES, TrainerMetrics
 
 
 @pytest.fixture
@@ -66,11 +66,5 @@ def test_stability_is_not_a_number_until_it_is_known(registry):
         ]
 
     assert all(math.isnan(value) for value in shown())
-    metrics.show_stability(Stability(0.9, 0.8, 0.7, 0.6, 0.1))
+    metrics.probe.show(Stability(0.9, 0.8, 0.7, 0.6, 0.1))
     assert shown() == [0.8, 0.6, 0.1]
-
-
-def test_equal_weights_lose_no_sample_size():
-    assert effective_sample_size([2.0] * 5) == pytest.approx(5.0)
-    assert effective_sample_size([1.0, 0.0, 0.0]) == pytest.approx(1.0)
-    assert effective_sample_size([0.0]) == 0.0

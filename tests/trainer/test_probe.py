@@ -121,6 +121,6 @@ def test_the_trainer_shows_every_few_updates_how_stable_the_scores_are(tmp_path)
         rig.clock.advance(10.0)
         rig.trainer.step()
         if rig.trainer.line.state.update > len(shown):
-            shown.append(rig.metrics.probe_top_overlap._value.get())
+            shown.append(rig.metrics.probe.top_overlap._value.get())
     assert [math.isnan(value) for value in shown] == [True, True, True, False, False, False]
-    assert 0 < rig.metrics.probe_spearman.labels("not_clicked")._value.get() <= 1
+    assert 0 < rig.metrics.probe.spearman.labels("not_clicked")._value.get() <= 1
