@@ -57,7 +57,7 @@ class PositionFactor:
 
 
 class FactoredStrategy:
-    """A strategy whose weights are multiplied with factors; what is learned with which probability stays as it was.
+    """A strategy whose weights are multiplied with factors; what they do not silence is learned as often as before.
 
     The factors also hold while the strategy has fallen back to `uniform`: a known bot teaches nothing then either.
 

@@ -75,8 +75,9 @@ class Importance:
         return np.asarray(self.sampling_correction * clipped)
 
     def times(self, factor: Doubles) -> "Importance":
-        """Return the importance with one weight factor more."""
-        return replace(self, factor=self.factor * factor)
+        """Return the importance with one weight factor more; a row that it silences is not drawn at all."""
+        drawn = np.where(factor > 0, self.inclusion_probability, 0.0)
+        return replace(self, factor=self.factor * factor, inclusion_probability=drawn)
 
 
 class Strategy(Protocol):

@@ -60,13 +60,13 @@ def test_by_default_no_factor_is_on_and_nothing_is_wrapped():
     assert isinstance(build_strategy("uniform", 0.5, ImportanceSettings()), FixedShare)
 
 
-def test_factors_multiply_the_weight_and_leave_the_probability(tmp_path):
+def test_factors_multiply_the_weight_and_leave_the_probability_unless_they_silence(tmp_path):
     settings = ImportanceSettings(purchase_weight=3.0, position_eta=0.5, rules=rule_file(tmp_path))
     rows = [labeled("purchase", position=4), labeled("purchase", position=4, user_id="bot-1"), labeled()] * 20
     plain = build_strategy("gradnorm_is", 0.5, ImportanceSettings()).weigh(scored(rows))
     found = build_strategy("gradnorm_is", 0.5, settings).weigh(scored(rows))
     np.testing.assert_allclose(found.importance_weight, plain.importance_weight * np.array([6.0, 0.0, 1.0] * 20))
-    np.testing.assert_array_equal(found.inclusion_probability, plain.inclusion_probability)
+    np.testing.assert_array_equal(found.inclusion_probability, plain.inclusion_probability * np.array([1, 0, 1] * 20))
     assert found.strategy == "gradnorm_is"
 
 

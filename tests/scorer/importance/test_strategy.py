@@ -20,6 +20,11 @@ def test_a_factor_of_zero_teaches_nothing():
     assert taught.importance_weight.tolist() == [0.0, MIN_FACTOR]
 
 
+def test_a_row_that_a_factor_silences_is_not_drawn():
+    taught = importance("x", np.array([0.5, 0.5])).times(np.array([0.0, 2.0]))
+    assert taught.inclusion_probability.tolist() == [0.0, 0.5]
+
+
 @pytest.mark.parametrize(("z", "p"), [(0.0, 0.5), (-1000.0, 0.0), (1000.0, 1.0)])
 def test_sigmoid_is_exact_at_the_ends(z, p):
     assert sigmoid(np.array([z]))[0] == p
