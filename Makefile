@@ -37,8 +37,8 @@ lint: $(READY) ## check without the tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(READY) ## the end-to-end benchmark: three minutes at 200 labeled impressions a second
-	$(BIN)/python -m tests.benchmarks.bench_end_to_end
+bench: $(READY) ## the end-to-end benchmark: three minutes at 200 labeled impressions a second; RUNS=3 for the spread
+	$(BIN)/python -m tests.benchmarks.bench_end_to_end $(if $(RUNS),--runs $(RUNS))
 
 lock: $(READY) ## renew requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 --all-extras \
