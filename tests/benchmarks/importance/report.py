@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from scorer.auc import Interval
-from tests.benchmarks.importance import phases
+from tests.benchmarks.importance import bert, phases
 from tests.benchmarks.importance.arms import (
     COMPARED,
     DELAYED,
@@ -54,7 +54,6 @@ from tests.benchmarks.importance.targets import checked
 RESULTS = HERE.parent / "results"
 NAME = "importance_202611"
 READING = HERE / "reading.md"
-BERT = HERE / "bert.md"
 LIBRARIES = ("numpy", "scipy", "torch")
 BUDGETS = TABLE["grid"]["budgets"]
 COLUMNS = (
@@ -78,7 +77,7 @@ def write(console: Console) -> None:
     for name, part in (("primary", _primary), ("per stream", _per_stream), ("secondary", _secondary), ("logs", _logs)):
         family = families[name]
         lines += part(family) if family else [f"## {name.capitalize()}", "", "Not run.", ""]
-    lines += BERT.read_text().splitlines() if BERT.exists() else []
+    lines += bert.section()
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{NAME}.md").write_text("\n".join(lines).rstrip() + "\n")
     _write_cells(_cells(families.values()), RESULTS / f"{NAME}.csv")
@@ -114,8 +113,8 @@ def _head(families: dict[str, Family | None]) -> list[str]:
         "interval and p value in the .json.",
         f"Date: {time.strftime('%Y-%m-%d', time.gmtime())}. {platform.python_implementation()} "
         f"{platform.python_version()}, {', '.join(f'{name} {version(name)}' for name in LIBRARIES)}; {os.cpu_count()} "
-        f"cores, {_processor()}, shared with other work. Design {DIGEST} (settings.toml, committed with the grid of "
-        "learning rates before any seed ran; chosen.toml before the report's seeds).",
+        f"cores, {_processor()}, shared with other work. Design {DIGEST} (settings.toml, and the rates in chosen.toml, "
+        "committed before the report's seeds ran).",
         f"{len(cells)} runs, {seconds / 60:.0f} minutes of processor time, one thread each.",
         "",
         "**Setting.** Simulated shop, "
@@ -225,7 +224,8 @@ def _logs(family: Family) -> list[str]:
         "Upworthy: real impressions, 1.6 % clicked, in the order of their headline tests. MovieTweetings: the label is "
         "a rating of 8 or more, **not** a click, and half of all. Intervals are by moving blocks of "
         f"{TABLE['logs']['block_rounds']} rounds, of the mean over seeds: one log is one sample. Learning rates were "
-        "chosen on leading rows that are not reported.",
+        "chosen on leading rows that are not reported, where these tell rates apart (MovieTweetings). Tables of work "
+        "are means over the logs on which an arm is defined.",
         "",
     ]
     arms = (*COMPARED, UNIFORM_CHARGED, FULL, NO_UPDATE)

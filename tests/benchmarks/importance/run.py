@@ -102,6 +102,8 @@ class ArmRun:
         rows, label = fresh, stream.label_N[fresh]
         if self._setting.delay_rounds:
             rows, label = self._presented(number)
+            if not len(rows):
+                return
             z, h = self._score(rows)
         pi, columns = self._weigh(self._strategy, rows, self._averaged(z, h), label, h)
         kept = stream.draw_N[rows] < pi

@@ -1,5 +1,7 @@
 """The targets that were set beforehand, each with what was measured."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from tests.benchmarks.importance.arms import COMPARED, FULL, GRADNORM, LCC, NEGDOWN, PRIMARY, SEED, UNIFORM, Arm
@@ -19,9 +21,10 @@ def checked(family: Family, logs: Family | None) -> list[str]:
         *_beats_uniform(family),
         *_does_no_harm(family),
         *_recovers(family),
-        *_against(family, NEGDOWN, "reported, win or lose"),
+        *_against(family, _CONFIRMED, NEGDOWN),
+        *_against(family, [GRADNORM], _BY_NAME["placebo"]),
         *_placebos(family),
-        *_seed(family),
+        *_against(family, [SEED], UNIFORM),
         _same_rows(family),
     ]
     return ["## Targets", "", *table(["target", "where", "measured", "holds"], rows), *_logs(logs)]
@@ -73,7 +76,7 @@ def _recovers(family: Family) -> list[list[str]]:
     return rows
 
 
-def _against(family: Family, other: Arm, verdict: str) -> list[list[str]]:
+def _against(family: Family, arms: Sequence[Arm], other: Arm) -> list[list[str]]:
     return [
         [
             f"{arm.name} against {other.name}",
@@ -83,10 +86,10 @@ def _against(family: Family, other: Arm, verdict: str) -> list[list[str]]:
                 for scenario in family.scenarios
                 for difference in [family.difference(scenario, arm, other, budget)]
             ),
-            verdict,
+            "reported, win or lose",
         ]
         for budget in _BUDGETS
-        for arm in _CONFIRMED
+        for arm in arms
     ]
 
 
@@ -103,25 +106,6 @@ def _placebos(family: Family) -> list[list[str]]:
             holds = _word(all(interval.low <= 0 for interval in intervals))
             rows.append([f"{name} shows no gain over {other.name}", f"{budget:.0%}", measured, holds])
     return rows
-
-
-def _seed(family: Family) -> list[list[str]]:
-    return _against_for(family, SEED)
-
-
-def _against_for(family: Family, arm: Arm) -> list[list[str]]:
-    return [
-        [
-            f"{arm.name} as it is, against uniform",
-            f"{budget:.0%}",
-            "; ".join(
-                f"{scenario.name} {points(family.difference(scenario, arm, UNIFORM, budget).interval)}"
-                for scenario in family.scenarios
-            ),
-            "reported",
-        ]
-        for budget in _BUDGETS
-    ]
 
 
 def _same_rows(family: Family) -> list[str]:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -32,8 +34,8 @@ def stream() -> Stream:
     )
 
 
-def tally_of(stream: Stream, arm: Arm, budget: float = 0.25) -> Tally:
-    setting = Setting(arm, budget, rate=0.008, seed=0, importance=ImportanceSettings())
+def tally_of(stream: Stream, arm: Arm, budget: float = 0.25, delay_rounds: int = 0) -> Tally:
+    setting = Setting(arm, budget, 0.008, seed=0, importance=ImportanceSettings(), delay_rounds=delay_rounds)
     return ArmRun(stream, setting, warm_start(stream, seed=0)).run()
 
 
@@ -47,6 +49,15 @@ def test_every_arm_learns_as_many_rows_as_its_budget_says(stream, arm):
 def test_full_learns_every_row_and_no_update_none(stream):
     assert tally_of(stream, FULL).backward_rows == NUM_ROWS - HISTORY
     assert tally_of(stream, NO_UPDATE).backward_rows == 0
+
+
+def test_late_clicks_are_waited_for_or_learned_twice(stream):
+    rows_of_two_rounds = 2 * 1024
+    waiting = tally_of(stream, FULL, delay_rounds=2)
+    assert waiting.backward_rows == NUM_ROWS - HISTORY - rows_of_two_rounds
+    clicks_by_then = stream.label_N[HISTORY:-rows_of_two_rounds].sum()
+    early = tally_of(stream, replace(FULL, early=True), delay_rounds=2)
+    assert early.backward_rows == NUM_ROWS - HISTORY + clicks_by_then
 
 
 def test_a_run_is_the_same_every_time(stream):
