@@ -17,7 +17,6 @@ class Arm:
         extra: Added to the cell's budget.
         fixed: The budget whatever the cell's is; None when it is the cell's.
         reference: Whether an average of past weights scores too.
-        shuffled: Whether pi, weights and offsets are permuted over all rows of a round, clicked or not.
         heads: Last rounds whose heads' mean logit the strategy sees.
         replays: Whether a share of the budget goes to rows of earlier rounds.
         early: Where clicks are known late: whether a row is learned as not clicked at once, and again when its click
@@ -29,7 +28,6 @@ class Arm:
     extra: float = 0.0
     fixed: float | None = None
     reference: bool = False
-    shuffled: bool = False
     heads: int = 1
     replays: bool = False
     early: bool = False
@@ -67,7 +65,7 @@ COMPARED = (
     Arm("recency", "recency", replays=True),
     Arm("density_ratio", "density_ratio", replays=True),
     Arm("placebo", "placebo"),
-    Arm("placebo_all", "gradnorm_is", shuffled=True),
+    Arm("class_placebo", "class_placebo"),
 )
 """What is compared with `uniform` at the same backward rows."""
 

@@ -70,7 +70,6 @@ class ArmRun:
         self._stream = stream
         self._setting = setting
         self._tally = Tally()
-        self._random = np.random.default_rng([setting.seed, 6])
         arm = setting.arm
         self._learner = start.branch(setting.rate)
         self._old = OldRows(arm.name, self._learner, setting.seed) if arm.replays else None
@@ -155,9 +154,6 @@ class ArmRun:
             )
             pi[part] = taught.inclusion_probability
             columns[1:, part] = taught.importance_weight, taught.logit_offset
-        if self._setting.arm.shuffled:
-            order = self._random.permutation(len(rows))
-            pi, columns[1:] = pi[order], columns[1:, order]
         return pi, columns
 
     def _learn(self, number: int, rows: Rows, columns: npt.NDArray[np.float32], fresh: Rows) -> None:

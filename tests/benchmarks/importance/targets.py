@@ -22,7 +22,7 @@ def checked(family: Family, logs: Family | None) -> list[str]:
         *_does_no_harm(family),
         *_recovers(family),
         *_against(family, _CONFIRMED, NEGDOWN),
-        *_against(family, [GRADNORM], _BY_NAME["placebo"]),
+        *_against(family, [GRADNORM], _BY_NAME["class_placebo"]),
         *_placebos(family),
         *_against(family, [SEED], UNIFORM),
         _same_rows(family),
@@ -95,7 +95,7 @@ def _against(family: Family, arms: Sequence[Arm], other: Arm) -> list[list[str]]
 
 def _placebos(family: Family) -> list[list[str]]:
     rows = []
-    for name, other in (("placebo_all", UNIFORM), ("placebo", UNIFORM), ("placebo", NEGDOWN)):
+    for name, other in (("placebo", UNIFORM), ("class_placebo", NEGDOWN)):
         arm = _BY_NAME[name]
         for budget in _BUDGETS:
             intervals = [family.difference(scenario, arm, other, budget).interval for scenario in family.scenarios]
