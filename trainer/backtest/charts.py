@@ -140,6 +140,11 @@ _ROUND_CHARTS: tuple[tuple[str, str, dict[str, Callable[[Round], float | None]]]
         "Share of it that both looks agree on.",
         {"": lambda one: one.stability_top_overlap},
     ),
+    (
+        "Importance that moved",
+        "Total variation: the share of the fixed rows' importance that went to other rows since the look before.",
+        {"": lambda one: one.stability_total_variation},
+    ),
 )
 
 
