@@ -52,10 +52,10 @@ def run_tuning(
 
 def table_of(tuned: Tuned) -> Table:
     """Return the trials as a table, best first, those that were given up last."""
-    table = Table(title="Trials: progressive AUC on the validation stretch")
+    table = Table(title="Trials: progressive AUC on the validation stretch", box=None, pad_edge=False)
     names = list(tuned.best.values)
     for name in ("trial", "AUC", *names):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for outcome in sorted(tuned.trials, key=lambda one: (-(one.auc or 0.0), one.number)):
         auc = "given up" if outcome.auc is None else f"{outcome.auc:.4f}"
         marks = " (present)" * (outcome.number == 0) + " *" * (outcome.number == tuned.best.number)

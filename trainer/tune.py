@@ -145,6 +145,7 @@ def tune(
         on_trial: Called after every trial.
 
     Raises:
+        KeyboardInterrupt: before any trial ended.
         ValueError: no trial ended, for example because the stretch holds no click.
     """
     study = _new_study(seed)
@@ -163,7 +164,8 @@ def tune(
     try:
         study.optimize(run, n_trials=num_trials, callbacks=[lambda _, trial: on_trial(_outcome(trial))])
     except KeyboardInterrupt:
-        on_rows(0)
+        if not any(trial.state == optuna.trial.TrialState.COMPLETE for trial in study.trials):
+            raise
     outcomes = [_outcome(trial) for trial in study.trials if trial.state.is_finished()]
     ended = [outcome for outcome in outcomes if outcome.auc is not None]
     if not ended:

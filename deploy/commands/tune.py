@@ -60,7 +60,7 @@ def tune(  # noqa: PLR0913, PLR0917 (one parameter is one option)
         validation_share=validation_share,
         seed=seed,
     )
-    Console().print(tuning.table_of(tuned))
+    Console(width=160).print(tuning.table_of(tuned))
     typer.echo(f"chosen settings: {out}; use them with MILLSTREAM_CONFIG={out}")
 
 
