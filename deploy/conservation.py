@@ -224,9 +224,11 @@ class Conservation:
             key = (labeled.impression.impression_id, click_id)
             if key not in self._joined:
                 self._joined[key] = first and rank == 0
-                if not first:
+                # A positive that was made again may name another click, when the one that came before its impression
+                # was settled by then: it is a further click, and the first copy is as right as before.
+                if not first and not labeled.revision:
                     self._joined_by_repeat.append(click_id)
-                elif labeled.revision and rank == 0:
+                elif first and labeled.revision and rank == 0:
                     self._revising_clicks.add(key)
 
     def _unusable_by_outcome(self) -> dict[str, list[str]]:

@@ -103,7 +103,9 @@ class LabelJoin:
     With `early_negative` an impression leaves at once as a negative (revision 0), and again as a positive (revision 1)
     when the first click inside its window is read; further clicks are lost as such. The close of the window only
     settles records: until then a re-read begins no later than the impression and its first click, so it makes the same
-    labels again. Each label bears the offset of the record that made it leave, so these rise in either mode.
+    labels again. (Afterwards one may begin between a click that came early and its impression: that copy of the
+    positive names another click. Downstream the first copy holds.) Each label bears the offset of the record that made
+    it leave, so these rise in either mode.
 
     Args:
         settings: Window and waits.

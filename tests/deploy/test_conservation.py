@@ -320,6 +320,16 @@ def test_revised_labels_that_a_restart_sends_again_are_repeats():
     assert (report.repeated_labels, report.revised.repeated_labels) == (1, 1)
 
 
+def test_a_positive_that_was_made_again_may_name_another_click():
+    run = early_run()
+    run.revise("i0", "c1")
+
+    report = run.conservation().report()
+
+    assert report.exact
+    assert (report.joined_clicks, report.further_clicks) == (2, 1)
+
+
 def test_a_revised_label_that_waits_counts_as_waiting():
     run = early_run()
     run.settled = replace(run.settled, trainer={0: 1, 1: 2})
