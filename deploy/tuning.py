@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from trainer.backtest.streams import Stream
-from trainer.settings_file import write_settings_file
+from trainer.settings_file import refuse_existing, write_settings_file
 from trainer.tune import SearchSpace, TrialOutcome, Tuned, tune
 
 
@@ -21,9 +21,7 @@ def run_tuning(
     Raises:
         ValueError: the file exists, or no trial came to an end.
     """
-    if out.exists():
-        message = f"{out} exists, and settings are never overwritten; name another file (--out) or remove it"
-        raise ValueError(message)
+    refuse_existing(out)
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:

@@ -21,11 +21,9 @@ def write_settings_file(path: Path, tables: Mapping[str, Mapping[str, Any]], hea
         heading: Comment lines at the top.
 
     Raises:
-        ValueError: the file exists: somebody's settings are not overwritten.
+        ValueError: the file exists.
     """
-    if path.exists():
-        message = f"{path} exists, and settings are never overwritten; name another file (--out) or remove it"
-        raise ValueError(message)
+    refuse_existing(path)
     present = os.environ.get("MILLSTREAM_CONFIG")
     merged: dict[str, Any] = tomllib.loads(Path(present).read_text(encoding="utf-8")) if present else {}
     for group, fields in tables.items():
@@ -34,3 +32,14 @@ def write_settings_file(path: Path, tables: Mapping[str, Mapping[str, Any]], hea
     new = path.with_suffix(".new")
     new.write_text("".join(f"# {line}\n" for line in heading) + "\n" + tomli_w.dumps(merged), encoding="utf-8")
     new.replace(path)
+
+
+def refuse_existing(path: Path) -> None:
+    """Refuse to write where somebody's settings are: to be asked before the work whose result they would be.
+
+    Raises:
+        ValueError: the file exists.
+    """
+    if path.exists():
+        message = f"{path} exists, and settings are never overwritten; name another file (--out) or remove it"
+        raise ValueError(message)
