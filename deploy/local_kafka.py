@@ -223,7 +223,8 @@ class LocalKafka:
         if (data / "meta.properties").is_file():
             return
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        tool = ["kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(self._configuration)]
+        # "=": one random id in 64 begins with "-", which the tool would read as an option of its own.
+        tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", f"--config={self._configuration}"]
         done = subprocess.run(self._java(distribution, *tool), capture_output=True, text=True, check=False)
         if done.returncode != 0:
             message = f"the data directory {data} could not be formatted: {_last_line(done.stderr or done.stdout)}"

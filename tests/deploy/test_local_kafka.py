@@ -1,6 +1,7 @@
 import os
 import signal
 import socket
+import uuid
 from pathlib import Path
 
 import psutil
@@ -39,6 +40,14 @@ def test_starting_and_stopping_are_idempotent_and_the_log_is_kept(broker: LocalK
     assert broker.stop()
     assert not broker.stop()
     assert "shut down" in (broker.logs / "server.log").read_text()
+
+
+@pytest.mark.kafka
+def test_a_random_cluster_id_may_begin_with_a_dash(broker: LocalKafka, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID("f8" * 16))
+
+    assert broker.start()
+    assert "cluster.id=-" in (broker.logs.parent / "data" / "meta.properties").read_text()
 
 
 @pytest.mark.kafka
