@@ -14,10 +14,12 @@ import structlog
 from faust.types import TP, Message, StreamT
 
 from scorer.device import return_freed_memory
+from scorer.importance.running import REMEMBERED_ROWS
 from scorer.importance.strategies import build_strategy
 from scorer.live_models import LiveModels, ReleaseLoader
 from scorer.metrics import ScorerMetrics
 from scorer.micro_batch import MicroBatch, MicroBatchScorer, RawRow
+from scorer.recent_examples import recent_examples
 from scorer.scoring import Scoring
 from scorer.settings import ModelSettings, ScorerSettings
 from stream.app import Delivery, DeliveryError, create_app, deliver, log_end, run_app
@@ -47,6 +49,7 @@ class ScorerAgent:
         kafka: Names of the topics.
         settings: Bounds of a micro-batch.
         models: The versions that serve.
+        scoring: Scores by the engine of `models`.
         metrics: What to count in.
     """
 
@@ -56,18 +59,15 @@ class ScorerAgent:
         kafka: KafkaSettings,
         settings: ScorerSettings,
         models: LiveModels,
+        scoring: Scoring,
         metrics: ScorerMetrics,
     ) -> None:
         self._app = app
         self._kafka = kafka
         self._settings = settings
         self._models = models
-        self._scoring = Scoring(
-            models.engine,
-            build_strategy(settings.strategy, settings.budget),
-            frozen_share=settings.frozen_share,
-        )
-        self._scorer = MicroBatchScorer(topic_name("labeled-impressions", kafka), self._scoring, _now_ms)
+        self._scoring = scoring
+        self._scorer = MicroBatchScorer(topic_name("labeled-impressions", kafka), scoring, _now_ms)
         self._metrics = metrics
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="scoring")
         self._queue: deque[Message] = deque()
@@ -206,11 +206,11 @@ class ScorerAgent:
 
 
 def create_scorer_app(
-    kafka: KafkaSettings, settings: ScorerSettings, models: LiveModels, metrics: ScorerMetrics
+    kafka: KafkaSettings, settings: ScorerSettings, models: LiveModels, scoring: Scoring, metrics: ScorerMetrics
 ) -> faust.App:
     """Return the app that scores; every process of the group needs its own `settings.instance`."""
     app = create_app("scorer", kafka, instance=settings.instance)
-    agent = ScorerAgent(app, kafka, settings, models, metrics)
+    agent = ScorerAgent(app, kafka, settings, models, scoring, metrics)
     labeled = app.topic(
         topic_name("labeled-impressions", kafka), key_serializer="raw", value_serializer="raw", value_type=bytes
     )
@@ -233,7 +233,7 @@ def run() -> None:
     """
     configure_logging("scorer")
     kafka, settings = KafkaSettings(), ScorerSettings()
-    build_strategy(settings.strategy, settings.budget)
+    strategy = build_strategy(settings.strategy, settings.budget)
     registry = process_registry()
     metrics = ScorerMetrics(registry)
     serve_metrics(MetricsSettings(), METRICS_PORT, registry)
@@ -244,7 +244,9 @@ def run() -> None:
     bundle, releases = loader.wait_for_champion(follower, follower.catch_up())
     models = LiveModels(bundle, follower, releases, loader=loader, settings=settings, metrics=metrics.model)
     with models:
-        run_app(create_scorer_app(kafka, settings, models, metrics), "scorer")
+        scoring = Scoring(models.engine, strategy, frozen_share=settings.frozen_share)
+        scoring.remember(recent_examples(kafka, REMEMBERED_ROWS))
+        run_app(create_scorer_app(kafka, settings, models, scoring, metrics), "scorer")
 
 
 def _now_ms() -> int:

@@ -1,6 +1,7 @@
 """The pure core of the scorer: labeled impressions in, weighted examples out."""
 
 from collections.abc import Callable, Sequence
+from itertools import groupby
 
 import numpy as np
 
@@ -85,6 +86,16 @@ class Scoring:
             for index, row in enumerate(labeled)
         ]
 
+    def remember(self, examples: Sequence[WeightedExample]) -> None:
+        """Let the strategy's running means see rows that were scored before, as if it had weighed them.
+
+        Args:
+            examples: In the order in which they were scored. Those of one moment were one micro-batch, and are weighed
+                as one.
+        """
+        for _, batch in groupby(examples, key=lambda example: example.scored_ms):
+            self.strategy.weigh(_scored_rows(list(batch)))
+
     def _role_scores(self, engine: Engine | None, labeled: Sequence[LabeledImpression]) -> dict[int, RoleScore]:
         if engine is None:
             return {}
@@ -98,3 +109,13 @@ class Scoring:
             return {}
         scored = engine.score([impressions[index] for index in chosen])
         return {index: RoleScore(version=scored.version, z=float(z)) for index, z in zip(chosen, scored.z, strict=True)}
+
+
+def _scored_rows(examples: Sequence[WeightedExample]) -> ScoredRows:
+    return ScoredRows(
+        z=np.array([example.live.z for example in examples]),
+        label=np.array([example.labeled.label for example in examples], dtype=np.float64),
+        hidden_norm=np.array([example.hidden_norm for example in examples]),
+        reference_z=np.array([example.frozen.z if example.frozen else np.nan for example in examples]),
+        labeled=[example.labeled for example in examples],
+    )

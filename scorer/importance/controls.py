@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from scorer.importance.strategy import Importance, ScoredRows, State, importance
+from scorer.importance.strategy import Importance, ScoredRows, importance
 
 
 class FixedShare:
@@ -23,10 +23,3 @@ class FixedShare:
     def weigh(self, rows: ScoredRows) -> Importance:
         """Return the same for every row."""
         return importance(self.name, np.full(len(rows), self._share))
-
-    def snapshot(self) -> State:
-        """Return nothing: there is no state."""
-        return {}
-
-    def restore(self, state: State) -> None:
-        """Do nothing: there is no state."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from scorer.importance.strategy import Importance, ScoredRows, State, importance, sigmoid
+from scorer.importance.strategy import Importance, ScoredRows, importance, sigmoid
 
 
 class FakeNegativeWeighting:
@@ -27,10 +27,3 @@ class FakeNegativeWeighting:
         p = sigmoid(rows.z)
         factor = np.where(rows.label > 0, 1 + p, (1 - p) * (1 + p))
         return importance(self.name, np.full_like(p, self._budget), factor=factor)
-
-    def snapshot(self) -> State:
-        """Return nothing: there is no state."""
-        return {}
-
-    def restore(self, state: State) -> None:
-        """Do nothing: there is no state."""

@@ -4,7 +4,7 @@ from typing import Literal, get_args
 
 from scorer.importance.controls import FixedShare
 from scorer.importance.running import RunningMean
-from scorer.importance.strategy import Doubles, Importance, ScoredRows, State, Strategy
+from scorer.importance.strategy import Doubles, Importance, ScoredRows, Strategy
 from scorer.importance.variance_ratio import SelectsByScore
 
 MIN_SHARE = 0.3
@@ -92,29 +92,6 @@ class WatchedStrategy:
         self.reason = trouble
         self.num_replaced[trouble] += len(rows)
         return self._uniform.weigh(rows)
-
-    def snapshot(self) -> State:
-        """Return the strategy's state and the window's."""
-        return self._strategy.snapshot() | {
-            "watched_rows": self._learned.count,
-            "watched_learned": self._learned.value,
-            "watched_weight": self._weight.value,
-            "watched_weight_squared": self._weight_squared.value,
-            "watched_cannot_pay": float(self._cannot_pay),
-        }
-
-    def restore(self, state: State) -> None:
-        """Continue from a snapshot."""
-        self._strategy.restore(state)
-        windows = {
-            "watched_learned": self._learned,
-            "watched_weight": self._weight,
-            "watched_weight_squared": self._weight_squared,
-        }
-        for name, window in windows.items():
-            window.value = state[name]
-            window.count = state["watched_rows"]
-        self._cannot_pay = bool(state["watched_cannot_pay"])
 
     def _trouble(self) -> Reason | None:
         if self._learned.count < MIN_ROWS:

@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from scorer.importance.rules import RuleFactor, load_rules
-from scorer.importance.strategy import Doubles, Importance, ScoredRows, State, Strategy
+from scorer.importance.strategy import Doubles, Importance, ScoredRows, Strategy
 from scorer.settings import ImportanceSettings
 from stream.events import LabeledImpression
 
@@ -91,14 +91,6 @@ class FactoredStrategy:
         for factor in self._factors:
             taught = taught.times(factor.multipliers(rows.labeled))
         return taught
-
-    def snapshot(self) -> State:
-        """Return the strategy's state: factors have none."""
-        return self.strategy.snapshot()
-
-    def restore(self, state: State) -> None:
-        """Continue from a snapshot."""
-        self.strategy.restore(state)
 
 
 def build_factors(settings: ImportanceSettings) -> list[Factor]:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from scorer.importance.running import BudgetedInclusion
-from scorer.importance.strategy import Importance, ScoredRows, State, importance, sigmoid
+from scorer.importance.strategy import Importance, ScoredRows, importance, sigmoid
 from scorer.importance.variance_ratio import VarianceRatio
 
 UNIFORM_SHARE = 0.2
@@ -44,14 +44,3 @@ class LocalCaseControl:
         pi = np.where(rows.label > 0, as_click, as_pass)
         self._inclusion.follow(pi)
         return importance(self.name, pi, logit_offset=np.log(as_click / as_pass), mean_score=mean)
-
-    def snapshot(self) -> State:
-        """Return the normaliser, the window of scores and the rows behind both."""
-        normaliser = self._inclusion.normaliser
-        return {"mean_score": normaliser.value, "count": normaliser.count} | self._variance_ratio.snapshot()
-
-    def restore(self, state: State) -> None:
-        """Continue from a snapshot."""
-        self._inclusion.normaliser.value = state["mean_score"]
-        self._inclusion.normaliser.count = state["count"]
-        self._variance_ratio.restore(state)

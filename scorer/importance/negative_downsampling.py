@@ -6,7 +6,7 @@ import numpy as np
 
 from scorer.importance.controls import FixedShare
 from scorer.importance.running import RunningMean
-from scorer.importance.strategy import Importance, ScoredRows, State, importance
+from scorer.importance.strategy import Importance, ScoredRows, importance
 
 SMALLEST_RATE = 0.01
 """Below this rate hardly a non-click is left to compare clicks with, so rows are drawn uniformly instead."""
@@ -44,12 +44,3 @@ class NegativeDownsampling:
             return self._uniform.weigh(rows)
         pi = np.where(rows.label > 0, 1.0, rate)
         return importance(self.name, pi, logit_offset=np.full_like(pi, -math.log(rate)))
-
-    def snapshot(self) -> State:
-        """Return the running click rate and the rows behind it."""
-        return {"click_rate": self._click_rate.value, "count": self._click_rate.count}
-
-    def restore(self, state: State) -> None:
-        """Continue from a snapshot."""
-        self._click_rate.value = state["click_rate"]
-        self._click_rate.count = state["count"]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from scorer.importance.strategy import Importance, ScoredRows, State, importance, sigmoid
+from scorer.importance.strategy import Importance, ScoredRows, importance, sigmoid
 from scorer.settings import ImportanceSettings
 
 LARGEST_Z = 500.0
@@ -38,10 +38,3 @@ class NoiseCorrection:
         seen_click, seen_pass = self._false_click_rate + right_click, self._missed_click_rate + right_pass
         factor = np.where(rows.label > 0, right_click / seen_click, right_pass / seen_pass)
         return importance(self.name, np.full_like(factor, self._budget), factor=factor)
-
-    def snapshot(self) -> State:
-        """Return nothing: there is no state."""
-        return {}
-
-    def restore(self, state: State) -> None:
-        """Do nothing: there is no state."""

@@ -3,7 +3,7 @@
 import numpy as np
 
 from scorer.importance.gradient_norm import GradientNormSampling
-from scorer.importance.strategy import Doubles, Importance, ScoredRows, State, importance
+from scorer.importance.strategy import Doubles, Importance, ScoredRows, importance
 
 POOL_ROWS = 64
 """Rows of each group whose weights wait to be given away: a micro-batch alone may hold a single click."""
@@ -68,23 +68,3 @@ class Placebo:
             mean_score=taught.mean_score,
             mean_sigmoid=taught.mean_sigmoid,
         )
-
-    def snapshot(self) -> State:
-        """Return the inner strategy's state, the number of calls and the weights that wait."""
-        waiting = {
-            f"placebo_{group}_{row}_{column}": float(value)
-            for group, pool in self._pools.items()
-            for (column, row), value in np.ndenumerate(pool)
-        }
-        return self._strategy.snapshot() | {"placebo_calls": float(self._num_calls)} | waiting
-
-    def restore(self, state: State) -> None:
-        """Continue from a snapshot."""
-        self._strategy.restore(state)
-        self._num_calls = int(state["placebo_calls"])
-        for group in self._pools:
-            num_rows = sum(name.startswith(f"placebo_{group}_") for name in state) // _COLUMNS
-            values = [
-                [state[f"placebo_{group}_{row}_{column}"] for row in range(num_rows)] for column in range(_COLUMNS)
-            ]
-            self._pools[group] = np.array(values).reshape(_COLUMNS, num_rows)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from scorer.importance.strategy import Importance, ScoredRows, State, importance
+from scorer.importance.strategy import Importance, ScoredRows, importance
 from scorer.settings import ImportanceSettings
 
 MIN_WEIGHT, MAX_WEIGHT = 0.2, 5.0
@@ -38,10 +38,3 @@ class ReferenceLoss:
         reducible = np.logaddexp(0.0, sign * rows.z) - np.logaddexp(0.0, sign * reference_z)
         log_weight = np.clip(self._strength * reducible, np.log(MIN_WEIGHT), np.log(MAX_WEIGHT))
         return importance(self.name, pi, factor=np.exp(log_weight))
-
-    def snapshot(self) -> State:
-        """Return nothing: there is no state."""
-        return {}
-
-    def restore(self, state: State) -> None:
-        """Do nothing: there is no state."""

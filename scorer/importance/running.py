@@ -11,6 +11,9 @@ from scorer.importance.strategy import Doubles
 HORIZON = 2048.0
 """Rows an exponential mean remembers, once it has seen them."""
 
+REMEMBERED_ROWS = 2 * int(HORIZON)
+"""Rows that rebuild any mean here: their first half stands in for all that came before, 1/e of the mean."""
+
 SMALLEST_MEAN = 1e-12
 """What a normaliser that is divided by never falls below."""
 

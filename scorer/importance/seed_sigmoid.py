@@ -3,7 +3,7 @@
 import numpy as np
 
 from scorer.importance.running import RunningMean
-from scorer.importance.strategy import Importance, ScoredRows, State, importance, sigmoid
+from scorer.importance.strategy import Importance, ScoredRows, importance, sigmoid
 
 
 class SeedSigmoid:
@@ -33,12 +33,3 @@ class SeedSigmoid:
             mean = self._mean_sigmoid.value
             self._mean_sigmoid.update(p)
         return importance(self.name, np.full_like(p, self._budget), factor=p / mean, mean_sigmoid=mean)
-
-    def snapshot(self) -> State:
-        """Return the running mean and the rows behind it."""
-        return {"mean_sigmoid": self._mean_sigmoid.value, "count": self._mean_sigmoid.count}
-
-    def restore(self, state: State) -> None:
-        """Continue from a snapshot."""
-        self._mean_sigmoid.value = state["mean_sigmoid"]
-        self._mean_sigmoid.count = state["count"]

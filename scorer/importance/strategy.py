@@ -11,9 +11,6 @@ from stream.events import LabeledImpression
 
 Doubles = npt.NDArray[np.float64]
 
-State = dict[str, float]
-"""Running state of a strategy by name, so that a restarted scorer continues where it was."""
-
 MIN_FACTOR, MAX_FACTOR = 0.1, 10.0
 """Bounds of the product of all weight factors; the sampling correction is not among them, and 0 stays 0."""
 
@@ -84,7 +81,8 @@ class Strategy(Protocol):
     """Decides from one forward pass what every labeled row teaches; the trainer only obeys.
 
     Running means are kept across calls. A call uses those of the rows before it, then adds its own rows; the very first
-    call has only its own. Non-finite rows must not come in.
+    call has only its own. Non-finite rows must not come in. All state comes from rows, so a restarted scorer has it
+    back after weighing the last ones again.
     """
 
     @property
@@ -93,12 +91,6 @@ class Strategy(Protocol):
 
     def weigh(self, rows: ScoredRows) -> Importance:
         """Return what the rows teach."""
-
-    def snapshot(self) -> State:
-        """Return the running state."""
-
-    def restore(self, state: State) -> None:
-        """Continue from a state that `snapshot` gave."""
 
 
 def importance(

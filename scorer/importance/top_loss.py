@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from scorer.importance.running import SMALLEST_MEAN, RunningMean
-from scorer.importance.strategy import Importance, ScoredRows, State, importance
+from scorer.importance.strategy import Importance, ScoredRows, importance
 
 STEP = 8.0
 """How fast the threshold follows, as a change of log loss per horizon of rows and unit of excess share."""
@@ -40,12 +40,3 @@ class TopLoss:
         moved = self._threshold.value * math.exp(STEP * self._threshold.rate(len(rows)) * excess)
         self._threshold.value = max(moved, SMALLEST_MEAN)
         return importance(self.name, pi)
-
-    def snapshot(self) -> State:
-        """Return the running threshold and the rows behind it."""
-        return {"threshold": self._threshold.value, "count": self._threshold.count}
-
-    def restore(self, state: State) -> None:
-        """Continue from a snapshot."""
-        self._threshold.value = state["threshold"]
-        self._threshold.count = state["count"]

@@ -3,7 +3,7 @@
 from typing import Protocol, runtime_checkable
 
 from scorer.importance.running import RunningMean
-from scorer.importance.strategy import Doubles, State
+from scorer.importance.strategy import Doubles
 
 
 @runtime_checkable
@@ -38,17 +38,3 @@ class VarianceRatio:
         """Add the scores of some rows, each at least 0."""
         self._score.update(score)
         self._score_squared.update(score**2)
-
-    def snapshot(self) -> State:
-        """Return the window."""
-        return {
-            "ratio_rows": self._score.count,
-            "ratio_score": self._score.value,
-            "ratio_score_squared": self._score_squared.value,
-        }
-
-    def restore(self, state: State) -> None:
-        """Continue from a snapshot."""
-        self._score.value = state["ratio_score"]
-        self._score_squared.value = state["ratio_score_squared"]
-        self._score.count = self._score_squared.count = state["ratio_rows"]

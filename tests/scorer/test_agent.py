@@ -6,7 +6,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from scorer.registry import ModelRegistry
 from stream.settings import KafkaSettings
 from stream.topics import topic_name
-from tests.doubles import TINY_LINE, tiny_bundle
+from tests.doubles import TINY_LINE, tiny_bundle, tiny_labeled
 from tests.scorer.processes import ExampleReader, ScorerProcess, labeled_rows, publish, send_labeled, wait_until
 
 pytestmark = pytest.mark.kafka
@@ -95,6 +95,29 @@ def test_killing_the_scorer_midway_loses_no_row(kafka: KafkaSettings, tmp_path: 
         wait_until(lambda: len(reader.ids()) == 2_000, "every row scored")
         assert reader.ids() == {row.impression.impression_id for row in rows}
         assert process.terminate() == 0
+
+
+def test_a_restarted_scorer_weighs_by_the_normaliser_of_the_rows_before_it(
+    kafka: KafkaSettings, registry: ModelRegistry, tmp_path: Path
+) -> None:
+    bundle = tiny_bundle(tmp_path / "tokenizer")
+    bundle.model.head.bias.data.fill_(-2.0)
+    publish(kafka, registry, bundle, "champion")
+    send_labeled(kafka, labeled_rows(range(600)))
+    with ScorerProcess(kafka, tmp_path) as process, ExampleReader(kafka) as reader:
+        wait_until(lambda: len(reader.ids()) == 600, "600 examples")
+        before = max(reader.read(), key=lambda example: example.scored_ms)
+        assert process.terminate() == 0
+        process.start()
+        # Clicks alone, which the model does not expect: their own mean score is three times that of all rows.
+        send_labeled(kafka, [tiny_labeled(number, label=1) for number in range(600, 620)])
+        wait_until(lambda: len(reader.ids()) == 620, "20 clicks more")
+        after = min(
+            (example for example in reader.read() if example.labeled.source_offset >= 600),
+            key=lambda example: example.scored_ms,
+        )
+        assert process.terminate() == 0
+    assert after.mean_score == pytest.approx(before.mean_score, rel=0.1)
 
 
 @pytest.mark.usefixtures("first_release")

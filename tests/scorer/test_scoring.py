@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from scorer.engine import Engine
-from scorer.importance.strategies import build_strategy
+from scorer.importance.strategies import STRATEGIES, build_strategy
 from scorer.importance.strategy import ScoredRows
 from scorer.registry import version_name
 from scorer.scoring import Scoring
@@ -87,14 +87,25 @@ def test_the_label_never_reaches_the_score(live):
     assert [example.live for example in score(live, flipped)] == [example.live for example in score(live)]
 
 
-def test_a_score_that_is_not_finite_is_refused_before_anything_is_weighed(tmp_path):
+def test_a_score_that_is_not_finite_is_refused_before_anything_is_weighed(live, tmp_path):
     bundle = tiny_bundle(tmp_path)
     bundle.model.head.bias.data.fill_(torch.nan)
     strategy = build_strategy("gradnorm_is", 0.5)
-    before = strategy.snapshot()
     with pytest.raises(FloatingPointError, match="roll back"):
         Scoring(Engine(bundle, ScorerSettings()), strategy).score(ROWS, CLOCK)
-    assert strategy.snapshot() == before
+    assert Scoring(live, strategy).score(ROWS, CLOCK) == score(live)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_a_strategy_that_remembers_examples_goes_on_like_the_one_that_made_them(live, frozen, name):
+    clock = ManualClock()
+    first, second = (Scoring(live, build_strategy(name, 0.5), frozen=frozen, frozen_share=0.5) for _ in range(2))
+    made = []
+    for start in range(0, 150, 50):
+        clock.advance(1)
+        made += first.score(ROWS[start : start + 50], clock)
+    second.remember([example for raw in encode_examples(made) for example in decode_examples(raw)])
+    assert second.score(ROWS[150:], clock) == first.score(ROWS[150:], clock)
 
 
 def test_tokens_and_unknown_tokens_are_counted(live):

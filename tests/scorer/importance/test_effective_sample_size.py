@@ -20,12 +20,6 @@ class LopsidedStrategy:
         weight = np.where(np.arange(len(rows)) % self.period == 0, float(self.period), 1e-6)
         return importance(self.name, np.full(len(rows), 0.5), sampling_correction=weight)
 
-    def snapshot(self):
-        return {}
-
-    def restore(self, state):
-        pass
-
 
 class SelectingStrategy:
     """Selects by scores of a variance ratio that the test sets; every row has weight 1."""
@@ -37,12 +31,6 @@ class SelectingStrategy:
 
     def weigh(self, rows):
         return importance(self.name, np.full(len(rows), 0.5))
-
-    def snapshot(self):
-        return {}
-
-    def restore(self, state):
-        pass
 
 
 def traffic(click_rate, spread, num_batches=60, size=64):
@@ -86,15 +74,6 @@ def test_a_replaced_strategy_takes_over_again_when_its_share_recovers():
     assert [weigh(watched).strategy for _ in range(40)][-1] == "lopsided"
 
 
-def test_the_window_goes_on_from_a_snapshot():
-    watched = WatchedStrategy(LopsidedStrategy(period=10), budget=0.25)
-    for _ in range(6):
-        weigh(watched)
-    restored = WatchedStrategy(LopsidedStrategy(period=10), budget=0.25)
-    restored.restore(watched.snapshot())
-    assert weigh(restored).strategy == "uniform"
-
-
 @pytest.mark.parametrize("selecting", [GradientNormSampling, LocalCaseControl])
 def test_at_a_click_rate_of_one_half_selection_is_switched_off(selecting):
     watched = WatchedStrategy(selecting(0.25), budget=0.25)
@@ -136,11 +115,3 @@ def test_the_latest_reason_is_told():
         weigh(watched, size=1500)
         reasons.append(watched.reason)
     assert reasons == [None, "variance"]
-
-
-def test_a_switched_off_strategy_stays_off_after_a_restart():
-    watched = WatchedStrategy(SelectingStrategy(1.0), budget=0.25)
-    weigh(watched, size=2000)
-    restored = WatchedStrategy(SelectingStrategy(1.22), budget=0.25)
-    restored.restore(watched.snapshot())
-    assert weigh(restored).strategy == "uniform"

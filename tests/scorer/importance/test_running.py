@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from scorer.importance.running import BudgetedInclusion, RunningMean
+from scorer.importance.running import REMEMBERED_ROWS, BudgetedInclusion, RunningMean
 
 
 def test_until_the_horizon_it_is_the_plain_mean():
@@ -18,6 +18,15 @@ def test_beyond_the_horizon_it_forgets():
     for _ in range(50):
         mean.update(np.zeros(10))
     assert mean.value == pytest.approx(0.9**50)
+
+
+def test_the_remembered_rows_rebuild_a_mean_that_has_drifted():
+    rows = np.linspace(0.0, 1.0, 20_000) + np.random.default_rng(0).normal(size=20_000)
+    whole, rebuilt = RunningMean(), RunningMean()
+    for mean, seen in ((whole, rows), (rebuilt, rows[-REMEMBERED_ROWS:])):
+        for part in np.array_split(seen, len(seen) // 32):
+            mean.update(part)
+    assert rebuilt.value == pytest.approx(whole.value, abs=0.05)
 
 
 def test_no_rows_change_nothing():

@@ -21,17 +21,6 @@ def test_every_strategy_gives_each_row_a_probability_and_a_finite_weight(name):
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
-def test_every_strategy_goes_on_from_its_snapshot(name):
-    first = build_strategy(name, 0.5)
-    first.weigh(ScoredRows(Z, LABEL, HIDDEN_NORM))
-    second = build_strategy(name, 0.5)
-    second.restore(first.snapshot())
-    expected, found = (strategy.weigh(ScoredRows(Z + 1, LABEL, HIDDEN_NORM)) for strategy in (first, second))
-    np.testing.assert_array_equal(found.inclusion_probability, expected.inclusion_probability)
-    np.testing.assert_array_equal(found.importance_weight, expected.importance_weight)
-
-
-@pytest.mark.parametrize("name", STRATEGIES)
 def test_no_strategy_changes_its_input(name):
     z, label, hidden_norm = Z.copy(), LABEL.copy(), HIDDEN_NORM.copy()
     build_strategy(name, 0.5).weigh(ScoredRows(z, label, hidden_norm))

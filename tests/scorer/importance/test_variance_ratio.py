@@ -51,15 +51,6 @@ def test_without_a_score_above_zero_there_is_nothing_to_gain():
     assert ratio_of(np.zeros(10)) == 1.0
 
 
-def test_it_goes_on_from_a_snapshot():
-    first, second = VarianceRatio(), VarianceRatio()
-    first.update(RANDOM.lognormal(size=3000))
-    second.restore(first.snapshot())
-    for ratio in (first, second):
-        ratio.update(np.arange(50.0))
-    assert first.value == second.value
-
-
 def test_only_a_strategy_that_selects_by_a_score_says_so():
     assert isinstance(GradientNormSampling(0.5), SelectsByScore)
     assert not isinstance(SeedSigmoid(0.5), SelectsByScore)
