@@ -122,7 +122,7 @@ def send_past(kafka: KafkaSettings, truth: Truth, first_ms: int, last_ms: int, n
 def test_a_window_of_ten_minutes_survives_kills_with_hundreds_of_impressions_open(kafka: KafkaSettings, tmp_path: Path):
     minute, now_ms = 60_000, int(time.time() * 1000)
     truth = Truth(window_ms=10 * minute)
-    with Worker(kafka, "a", tmp_path, window_seconds=600) as worker:
+    with Worker(kafka, "a", tmp_path, window_seconds=600, quiet_seconds=600) as worker:
         for first, last in ((-40, -30), (-30, -20), (-20, -11)):
             send_past(kafka, truth, now_ms + first * minute, now_ms + last * minute, f"from{first}-")
             wait_for(lambda: (worker.metric("millstream_stream_pending_impressions") or 0) > 300)
@@ -162,7 +162,7 @@ def test_bad_records_become_dead_letters_and_repeats_are_counted_once(kafka: Kaf
 
 def test_sigterm_ends_the_worker_in_seconds_with_open_windows_and_loses_none(kafka: KafkaSettings, tmp_path: Path):
     send(kafka, [(b"a", encode(shown("a")))])
-    with Worker(kafka, "a", tmp_path, window_seconds=600) as worker:
+    with Worker(kafka, "a", tmp_path, window_seconds=600, quiet_seconds=600) as worker:
         wait_for(lambda: worker.metric("millstream_stream_pending_impressions") == 1)
         status, seconds = worker.terminate()
     assert status == 0
