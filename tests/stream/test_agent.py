@@ -129,7 +129,7 @@ def test_a_window_of_ten_minutes_survives_kills_with_hundreds_of_impressions_ope
             worker.kill()
             worker.start()
         send(kafka, [(b"k", encode(shown("closer")))])  # its time closes every window that began before
-        wait_for(lambda: len(read_all(kafka, "labeled-impressions")) >= len(truth.impressions))
+        wait_for(lambda: not (found := compare(kafka, truth)).lost and not found.unaccounted_clicks)
     result = compare(kafka, truth)
     assert (result.lost, result.wrong, result.unaccounted_clicks) == (set(), set(), set())
     assert sum(len(clicks) for clicks in truth.joined().values()) > 150
