@@ -22,7 +22,7 @@ from scorer.micro_batch import MicroBatch, MicroBatchScorer, RawRow
 from scorer.recent_examples import recent_examples
 from scorer.scoring import Scoring
 from scorer.settings import ModelSettings, ScorerSettings
-from stream.app import Delivery, DeliveryError, create_app, deliver, log_end, run_app
+from stream.app import Delivery, DeliveryError, Membership, create_app, deliver, num_unread, run_app
 from stream.exposition import process_registry, serve_metrics
 from stream.logs import configure_logging
 from stream.releases import ReleaseFollower
@@ -75,8 +75,8 @@ class ScorerAgent:
         self._room = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._positions: dict[int, int] = {}
-        self._rebalancing = False
+        self._positions: dict[TP, int] = {}
+        self._membership = Membership(app, metrics.group, self._drop)
         self._moved = 0
 
     async def read(self, stream: StreamT[bytes]) -> None:
@@ -109,24 +109,8 @@ class ScorerAgent:
         while True:
             await asyncio.to_thread(return_freed_memory)
             self._metrics.queue.set(len(self._queue))
-            self._metrics.lag.set(self._lag())
+            self._metrics.lag.set(num_unread(self._app, self._positions))
             await asyncio.sleep(_SHOW_SECONDS)
-
-    async def on_revoked(self, _app: Any, revoked: set[TP], **_: Any) -> None:
-        """Drop what was read ahead: whoever owns the partitions next reads it again."""
-        self._rebalancing = True
-        self._metrics.rebalances.inc()
-        self._queue.clear()
-        self._positions.clear()
-        self._room.set()
-        structlog.get_logger(__name__).info("partitions_revoked", partitions=_numbers(revoked))
-
-    async def on_assigned(self, _app: Any, assigned: set[TP], **_: Any) -> None:
-        """Note the new assignment."""
-        self._rebalancing = False
-        self._moved += 1
-        self._metrics.partitions.set(len(assigned))
-        structlog.get_logger(__name__).info("partitions_assigned", partitions=_numbers(assigned))
 
     async def drain(self, _app: Any, **_: Any) -> None:
         """Let the micro-batch that is under way end; what was only read ahead is left to the next process."""
@@ -138,15 +122,21 @@ class ScorerAgent:
 
     def progress(self) -> Progress:
         """Return a look at this worker for the watchdog."""
-        waiting = self._rebalancing or bool(self._queue) or not self._idle.is_set() or self._lag() > 0
-        return Progress(waiting=waiting, moved=self._moved)
+        working = bool(self._queue) or not self._idle.is_set() or num_unread(self._app, self._positions) > 0
+        return Progress(
+            waiting=self._membership.rebalancing or working, moved=self._moved + self._membership.num_assignments
+        )
+
+    def _drop(self) -> None:
+        self._queue.clear()
+        self._positions.clear()
+        self._room.set()
 
     async def _process(self, batch: Sequence[Message]) -> None:
-        # The buffer of noack_take survives a rebalance; what it held is read again by the partition's owner.
-        current = [message for message in batch if self._is_current(message)]
-        self._metrics.stale_records.inc(len(batch) - len(current))
+        current = [message for message in batch if self._membership.owns(message)]
+        self._metrics.group.stale_records.inc(len(batch) - len(current))
         rows = [RawRow(message.partition, message.offset, message.key, message.value) for message in current]
-        while rows and self._is_current(current[0]):
+        while rows and self._membership.owns(current[0]):
             scored = await self._score(rows)
             if scored is not None:
                 await self._publish(current, scored)
@@ -171,7 +161,7 @@ class ScorerAgent:
             for outgoing in scored.outgoing
         ]
         started = time.perf_counter()
-        while self._is_current(batch[0]):
+        while self._membership.owns(batch[0]):
             try:
                 await deliver(self._app, deliveries)
             except DeliveryError as error:
@@ -188,21 +178,10 @@ class ScorerAgent:
     def _acknowledge(self, batch: Sequence[Message]) -> None:
         # A rebalance during the sends has given the partitions away: their rows will be scored again.
         for message in batch:
-            if self._is_current(message):
+            if self._membership.owns(message):
                 message.ack(self._app.consumer)
-                self._positions[message.partition] = message.offset + 1
+                self._positions[message.tp] = message.offset + 1
         self._moved += 1
-
-    def _is_current(self, message: Message) -> bool:
-        return bool(message.generation_id == self._app.consumer_generation_id)
-
-    def _lag(self) -> int:
-        lag = 0
-        for partition in self._app.consumer.assignment():
-            end = log_end(self._app, partition)
-            if end is not None:
-                lag += max(0, end.offset - self._positions.get(partition.partition, end.position))
-        return lag
 
 
 def create_scorer_app(
@@ -217,9 +196,7 @@ def create_scorer_app(
     app.agent(labeled, name="scorer", concurrency=1)(agent.read)
     app.task(agent.write)
     app.task(agent.show)
-    app.on_partitions_revoked.connect(agent.on_revoked)  # type: ignore[arg-type]  # its types forbid named arguments
-    app.on_partitions_assigned.connect(agent.on_assigned)  # type: ignore[arg-type]
-    app.on_before_shutdown.connect(agent.drain)  # type: ignore[arg-type]
+    app.on_before_shutdown.connect(agent.drain)  # type: ignore[arg-type]  # its types forbid named arguments
     start_watchdog(agent.progress, settings.stall_seconds)
     return app
 
@@ -251,7 +228,3 @@ def run() -> None:
 
 def _now_ms() -> int:
     return int(time.time() * 1000)
-
-
-def _numbers(partitions: set[TP]) -> list[int]:
-    return sorted(partition.partition for partition in partitions)

@@ -14,6 +14,7 @@ from scorer.model_slot import SWAP_RESULTS
 from scorer.registry import parse_version
 from stream.dead_letters import REASONS
 from stream.events import WeightedExample
+from stream.metrics import GroupMetrics
 
 STAGES = ("decode", "forward", "encode", "publish")
 """decode: bytes to labeled impressions; forward: scores and weights; encode: examples to Arrow bytes; publish: until
@@ -156,15 +157,11 @@ class ScorerMetrics:
         )
         for reason in REASONS:
             self.dead_letters.labels(reason)
-        self.stale_records = _counter(
-            registry, "stale_records_total", "Records skipped because a rebalance overtook them"
-        )
+        self.group = GroupMetrics(registry, "scorer")
         self.send_failures = _counter(registry, "send_failures_total", "Micro-batches that had to be sent again")
         self.score_failures = _counter(registry, "score_failures_total", "Micro-batches whose scoring failed")
-        self.rebalances = _counter(registry, "rebalances_total", "Times partitions were taken away")
         self.tokens = _gauge(registry, "scored_tokens", "Tokens the live version has scored since the start")
         self.unknown_tokens = _gauge(registry, "unknown_tokens_ratio", "Share of them unknown to the tokenizer")
-        self.partitions = _gauge(registry, "partitions_count", "Partitions assigned")
         self.queue = _gauge(registry, "queue_rows", "Rows read and waiting for the model")
         self.lag = _gauge(registry, "lag_records", "Labeled impressions not yet scored")
         self.label_delay = Histogram(

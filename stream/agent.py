@@ -3,13 +3,12 @@
 import asyncio
 import time
 from collections import deque
-from typing import Any
 
 import faust
 import structlog
-from faust.types import TP, EventT, Message, StreamT
+from faust.types import EventT, Message, StreamT
 
-from stream.app import Delivery, DeliveryError, create_app, deliver, log_end
+from stream.app import Delivery, DeliveryError, Membership, create_app, deliver, log_end
 from stream.metrics import JoinMetrics
 from stream.partition_join import PartitionJoin
 from stream.settings import JoinSettings, KafkaSettings
@@ -47,7 +46,7 @@ class JoinAgent:
         self._joins: dict[int, PartitionJoin] = {}
         self._messages: dict[int, deque[Message]] = {}
         self._room = asyncio.Event()
-        self._rebalancing = False
+        self._membership = Membership(app, metrics.group, self._drop)
         self._moved = 0
         self._unread = 0
 
@@ -68,32 +67,20 @@ class JoinAgent:
             if not await self._send_chunk():
                 await asyncio.sleep(_TICK_SECONDS)
 
-    async def on_revoked(self, _app: Any, revoked: set[TP], **_: Any) -> None:
-        """Drop the state of every partition: the group starts a new generation."""
-        self._rebalancing = True
-        self._metrics.rebalances.inc()
+    def progress(self) -> Progress:
+        """Return a look at this worker for the watchdog."""
+        waiting = self._membership.rebalancing or self._unread > 0 or self._num_outgoing() > 0
+        return Progress(waiting=waiting, moved=self._moved + self._membership.num_assignments)
+
+    def _drop(self) -> None:
         self._joins.clear()
         self._messages.clear()
         self._room.set()
-        structlog.get_logger(__name__).info("partitions_revoked", partitions=_numbers(revoked))
-
-    async def on_assigned(self, _app: Any, assigned: set[TP], **_: Any) -> None:
-        """Note the new assignment; states are made by the first record of each."""
-        self._rebalancing = False
-        self._moved += 1
-        self._metrics.partitions.set(len(assigned))
-        structlog.get_logger(__name__).info("partitions_assigned", partitions=_numbers(assigned))
-
-    def progress(self) -> Progress:
-        """Return a look at this worker for the watchdog."""
-        waiting = self._rebalancing or self._unread > 0 or self._num_outgoing() > 0
-        return Progress(waiting=waiting, moved=self._moved)
 
     def _receive(self, event: EventT[bytes]) -> None:
         message = event.message
-        # The buffer of noack_take survives a rebalance; what it held is read again by the partition's owner.
-        if message.generation_id != self._app.consumer_generation_id:
-            self._metrics.stale_records.inc()
+        if not self._membership.owns(message):
+            self._metrics.group.stale_records.inc()
             return
         join = self._joins.get(message.partition)
         if join is None:
@@ -101,7 +88,7 @@ class JoinAgent:
             self._joins[message.partition] = join
             self._messages[message.partition] = deque()
         elif message.offset < join.next_offset:
-            self._metrics.stale_records.inc()
+            self._metrics.group.stale_records.inc()
             return
         self._moved += 1
         # No record is newer than now: one stamped by a fast clock must not close the windows of all others.
@@ -194,15 +181,9 @@ def create_join_app(kafka: KafkaSettings, settings: JoinSettings, metrics: JoinM
     events = app.topic(topic_name("events", kafka), key_serializer="raw", value_serializer="raw", value_type=bytes)
     app.agent(events, name="label-join", concurrency=1)(agent.read)
     app.task(agent.write)
-    app.on_partitions_revoked.connect(agent.on_revoked)  # type: ignore[arg-type]  # its types forbid named arguments
-    app.on_partitions_assigned.connect(agent.on_assigned)  # type: ignore[arg-type]
     start_watchdog(agent.progress, settings.stall_seconds)
     return app
 
 
 def _now_ms() -> int:
     return int(time.time() * 1000)
-
-
-def _numbers(partitions: set[TP]) -> list[int]:
-    return sorted(partition.partition for partition in partitions)

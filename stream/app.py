@@ -3,21 +3,23 @@
 import asyncio
 import ssl
 import sys
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import faust
 import faust.streams
 import mode.loop
+import structlog
 from aiokafka.errors import KafkaError
 from faust.exceptions import FaustError
-from faust.types import TP, RecordMetadata
+from faust.types import TP, Message, RecordMetadata
 from faust.types.auth import CredentialsT
 from mode.supervisors import CrashingSupervisor
 
 from stream.dead_letters import Record
 from stream.logs import logging_config
+from stream.metrics import GroupMetrics
 from stream.settings import KafkaSettings, state_directory
 
 
@@ -173,3 +175,64 @@ def log_end(app: faust.App, partition: TP) -> LogEnd | None:
     if state is None or state.highwater is None or not state.has_valid_position:
         return None
     return LogEnd(offset=state.highwater, position=state.position, seen_ms=state.timestamp)
+
+
+def num_unread(app: faust.App, positions: Mapping[TP, int]) -> int:
+    """Return how many records of the assigned partitions are still to be settled.
+
+    Args:
+        app: The Faust app.
+        positions: Offset after the last settled record; a partition that is missing has settled all it was handed.
+    """
+    ends = {partition: log_end(app, partition) for partition in app.consumer.assignment()}
+    return sum(
+        max(0, end.offset - positions.get(partition, end.position))
+        for partition, end in ends.items()
+        if end is not None
+    )
+
+
+class Membership:
+    """A worker's place in its consumer group: which records are its own, and what a rebalance takes away.
+
+    A rebalance begins a new generation and takes every partition: whoever owns one next reads again whatever of it was
+    not acknowledged.
+
+    Args:
+        app: The Faust app.
+        metrics: What to count in.
+        drop: Forgets all that was read and not acknowledged.
+
+    Attributes:
+        rebalancing: Whether the partitions are taken and not yet given again.
+        num_assignments: How often they were given.
+    """
+
+    def __init__(self, app: faust.App, metrics: GroupMetrics, drop: Callable[[], None]) -> None:
+        self.rebalancing = False
+        self.num_assignments = 0
+        self._app = app
+        self._metrics = metrics
+        self._drop = drop
+        app.on_partitions_revoked.connect(self._on_revoked)  # type: ignore[arg-type]  # its types forbid named arguments
+        app.on_partitions_assigned.connect(self._on_assigned)  # type: ignore[arg-type]
+
+    def owns(self, message: Message) -> bool:
+        """Return whether the record is of this generation: what `noack_take` has buffered survives a rebalance."""
+        return bool(message.generation_id == self._app.consumer_generation_id)
+
+    async def _on_revoked(self, _app: Any, revoked: set[TP], **_: Any) -> None:
+        self.rebalancing = True
+        self._metrics.rebalances.inc()
+        self._drop()
+        structlog.get_logger(__name__).info("partitions_revoked", partitions=_numbers(revoked))
+
+    async def _on_assigned(self, _app: Any, assigned: set[TP], **_: Any) -> None:
+        self.rebalancing = False
+        self.num_assignments += 1
+        self._metrics.partitions.set(len(assigned))
+        structlog.get_logger(__name__).info("partitions_assigned", partitions=_numbers(assigned))
+
+
+def _numbers(partitions: set[TP]) -> list[int]:
+    return sorted(partition.partition for partition in partitions)

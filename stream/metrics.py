@@ -19,6 +19,26 @@ _OUTCOME_OF_REASON: dict[LostReason, str] = {
 _DELAY_BUCKETS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 300.0, 1800.0)
 
 
+class GroupMetrics:
+    """What a worker counts about its place in its consumer group.
+
+    Args:
+        registry: Where the metrics are shown.
+        process: Name of the process.
+    """
+
+    def __init__(self, registry: CollectorRegistry, process: str) -> None:
+        self.partitions = Gauge(f"millstream_{process}_partitions_count", "Partitions assigned", registry=registry)
+        self.rebalances = Counter(
+            f"millstream_{process}_rebalances_total", "Times partitions were taken away", registry=registry
+        )
+        self.stale_records = Counter(
+            f"millstream_{process}_stale_records_total",
+            "Records skipped because a rebalance overtook them",
+            registry=registry,
+        )
+
+
 class JoinMetrics:
     """What the label join counts. A term counts when its outcome is written, so a restart may count it again."""
 
@@ -39,18 +59,10 @@ class JoinMetrics:
         self.windows_cut = Counter(
             "millstream_stream_windows_cut_total", "Windows closed early at the memory bound", registry=registry
         )
-        self.stale_records = Counter(
-            "millstream_stream_stale_records_total",
-            "Records skipped because a rebalance overtook them",
-            registry=registry,
-        )
+        self.group = GroupMetrics(registry, "stream")
         self.send_failures = Counter(
             "millstream_stream_send_failures_total", "Chunks that had to be sent again", registry=registry
         )
-        self.rebalances = Counter(
-            "millstream_stream_rebalances_total", "Times partitions were taken away", registry=registry
-        )
-        self.partitions = Gauge("millstream_stream_partitions_count", "Partitions assigned", registry=registry)
         self.pending = Gauge(
             "millstream_stream_pending_impressions", "Impressions with an open window", registry=registry
         )
@@ -95,6 +107,7 @@ class AdapterMetrics:
             "outcome",
             ("impression", "click", "skipped", "dead_letter"),
         )
+        self.group = GroupMetrics(registry, "adapter")
         self.send_failures = Counter(
             "millstream_adapter_send_failures_total", "Chunks that had to be sent again", registry=registry
         )

@@ -3,14 +3,13 @@
 import asyncio
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Any
 
 import faust
 import structlog
 from faust.types import TP, EventT, StreamT
 
 from stream.adapter.mapping import Mapping, Source
-from stream.app import Delivery, DeliveryError, create_app, deliver, log_end
+from stream.app import Delivery, DeliveryError, Membership, create_app, deliver, num_unread
 from stream.dead_letters import Record, dead_letter, dead_letter_headers
 from stream.events import Click, EventError, encode
 from stream.metrics import AdapterMetrics
@@ -38,7 +37,7 @@ class AdapterAgent:
         self._kafka = kafka
         self._metrics = metrics
         self._positions: dict[TP, int] = {}
-        self._rebalancing = False
+        self._membership = Membership(app, metrics.group, self._positions.clear)
         self._unread = 0
         self._moved = 0
 
@@ -46,8 +45,8 @@ class AdapterAgent:
         """Adapt records of one topic as they come; nothing leaves this loop but a cancellation."""
         take = stream.noack_take  # type: ignore[attr-defined]  # Faust's interface type lacks it
         async for events in take(_READ_AT_ONCE, within=_READ_WITHIN_SECONDS):
-            generation = self._app.consumer_generation_id
-            current = [event for event in events if event.message.generation_id == generation]
+            current = [event for event in events if self._membership.owns(event.message)]
+            self._metrics.group.stale_records.inc(len(events) - len(current))
             settled = [self._settle(event, mapping) for event in current]
             await self._deliver([delivery for _, delivery in settled if delivery is not None])
             for outcome, _ in settled:
@@ -61,27 +60,14 @@ class AdapterAgent:
     async def look(self) -> None:
         """Keep an eye on what is unread."""
         while True:
-            unread = 0
-            for partition in self._app.consumer.assignment():
-                if end := log_end(self._app, partition):
-                    unread += max(0, end.offset - self._positions.get(partition, end.position))
-            self._unread = unread
-            self._metrics.lag.set(unread)
+            self._unread = num_unread(self._app, self._positions)
+            self._metrics.lag.set(self._unread)
             await asyncio.sleep(_LOOK_SECONDS)
-
-    async def on_revoked(self, _app: Any, _revoked: set[TP], **_: Any) -> None:
-        """Forget the positions: the group starts a new generation."""
-        self._rebalancing = True
-        self._positions.clear()
-
-    async def on_assigned(self, _app: Any, _assigned: set[TP], **_: Any) -> None:
-        """Note that the group has settled."""
-        self._rebalancing = False
-        self._moved += 1
 
     def progress(self) -> Progress:
         """Return a look at this worker for the watchdog."""
-        return Progress(waiting=self._rebalancing or self._unread > 0, moved=self._moved)
+        waiting = self._membership.rebalancing or self._unread > 0
+        return Progress(waiting=waiting, moved=self._moved + self._membership.num_assignments)
 
     def _settle(self, event: EventT[bytes], mapping: Mapping) -> tuple[str, Delivery | None]:
         message = event.message
@@ -124,8 +110,6 @@ def create_adapter_app(
     for name, of_topic in groupby(sorted(sources, key=lambda source: source.topic), key=lambda source: source.topic):
         _add_agent(app, adapter, name, Mapping(of_topic))
     app.task(adapter.look)
-    app.on_partitions_revoked.connect(adapter.on_revoked)  # type: ignore[arg-type]  # its types forbid named arguments
-    app.on_partitions_assigned.connect(adapter.on_assigned)  # type: ignore[arg-type]
     start_watchdog(adapter.progress, settings.stall_seconds)
     return app
 

@@ -39,7 +39,7 @@ METRICS = {
 }
 """Metrics of each process."""
 
-PARTS = {"ModelMetrics", "ImportanceMetrics", "ProbeMetrics"}
+PARTS = {"GroupMetrics", "ModelMetrics", "ImportanceMetrics", "ProbeMetrics"}
 """Parts of the metrics of processes."""
 
 

@@ -3,8 +3,11 @@ import ssl
 import faust
 import faust.streams
 import pytest
+from faust.types import TP
+from prometheus_client import CollectorRegistry
 
-from stream.app import create_app
+from stream.app import Membership, create_app
+from stream.metrics import GroupMetrics
 from stream.settings import KafkaSettings
 
 
@@ -54,3 +57,14 @@ def test_the_pure_python_stream_is_refused(monkeypatch):
     monkeypatch.setattr(faust.streams, "_CStreamIterator", None)
     with pytest.raises(RuntimeError, match="NO_CYTHON"):
         create_app("stream", KafkaSettings(), instance="0")
+
+
+async def test_a_rebalance_drops_what_was_read_and_is_under_way_until_partitions_are_given():
+    app, registry, held = create_app("stream", KafkaSettings(), instance="0"), CollectorRegistry(), [1, 2]
+    membership = Membership(app, GroupMetrics(registry, "stream"), held.clear)
+    await app.on_partitions_revoked.send({TP("events", 0), TP("events", 1)})
+    assert (membership.rebalancing, held) == (True, [])
+    await app.on_partitions_assigned.send({TP("events", 1)})
+    assert (membership.rebalancing, membership.num_assignments) == (False, 1)
+    assert registry.get_sample_value("millstream_stream_rebalances_total") == 1
+    assert registry.get_sample_value("millstream_stream_partitions_count") == 1
