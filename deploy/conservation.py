@@ -262,9 +262,15 @@ class Conservation:
             if key in self._joined:
                 counts["joined_clicks" if self._joined[key] else "further_clicks"] += 1
             elif reason is not None:
-                counts[f"{reason}s"] += 1
+                counts[f"{self._reason_in_hindsight(key, reason)}s"] += 1
             elif is_open:
                 counts["waiting_clicks"] += 1
             else:
                 lost.append(key[1])
         return counts, lost
+
+    def _reason_in_hindsight(self, click: ClickId, reason: str) -> str:
+        """Return why no label takes a click; a join that was restarted could not tell late from orphaned."""
+        if reason != "unmatched_click":
+            return reason
+        return "late_click" if click[0] in self._impressions.open_by_id else "orphaned_click"

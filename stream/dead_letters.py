@@ -14,14 +14,21 @@ Reason = Literal[
     "unscorable",
     "late_click",
     "orphaned_click",
+    "unmatched_click",
     "excess_click",
     "further_click",
 ]
-"""Why a record is a dead letter. The last four are sound clicks that no label takes; they are counted apart."""
+"""Why a record is a dead letter. The last five are sound clicks that no label takes; they are counted apart."""
 
 REASONS: tuple[Reason, ...] = get_args(Reason)
 
-LOST_CLICK_REASONS: tuple[Reason, ...] = ("late_click", "orphaned_click", "excess_click", "further_click")
+LOST_CLICK_REASONS: tuple[Reason, ...] = (
+    "late_click",
+    "orphaned_click",
+    "unmatched_click",
+    "excess_click",
+    "further_click",
+)
 
 MAX_ORIGINAL_BYTES = 512 * 1024
 """A longer original is cut to its first so many bytes: letter and headers must fit the dead-letter topic."""

@@ -9,7 +9,7 @@ from stream.closed_windows import ClosedWindows
 from stream.events import Click, ClickKind, Impression, LabeledImpression
 from stream.settings import JoinSettings
 
-LostReason = Literal["late_click", "orphaned_click", "excess_click", "further_click"]
+LostReason = Literal["late_click", "orphaned_click", "unmatched_click", "excess_click", "further_click"]
 
 MAX_CLICKS_PER_IMPRESSION = 100
 """Further clicks are lost as excess: a bot's ten thousand clicks on one impression must not outgrow a record."""
@@ -44,14 +44,13 @@ class LostClick:
         click: The click.
         offset: Its record.
         reason: late_click: its impression's window was closed. orphaned_click: no impression came.
+            unmatched_click: none came since a restart, before which one may have been labeled.
             excess_click: its impression has too many. further_click: its impression's early positive is out.
-        certain: False for a click read after a restart whose impression may have been labeled before it.
     """
 
     click: Click
     offset: int
     reason: LostReason
-    certain: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,14 +305,15 @@ class LabelJoin:
                 waiting.pop(0)
                 if not waiting:
                     del self._waiting_by_id[held.click.impression_id]
-                outcomes.append(LostClick(held.click, held.offset, "orphaned_click", self._is_certain(held.time_ms)))
+                outcomes.append(LostClick(held.click, held.offset, self._reason_of_unmatched(held.time_ms)))
             self._waiting.popleft()
         return outcomes
 
-    def _is_certain(self, click_time_ms: int) -> bool:
+    def _reason_of_unmatched(self, click_time_ms: int) -> LostReason:
         if self._from_start or self._first_ms is None:
-            return True
-        return click_time_ms - self._window_ms - self._lateness_ms > self._first_ms
+            return "orphaned_click"
+        window_read = click_time_ms - self._window_ms - self._lateness_ms > self._first_ms
+        return "orphaned_click" if window_read else "unmatched_click"
 
 
 def join_log(events: Iterable[Impression | Click], settings: JoinSettings) -> Iterator[LabeledImpression]:

@@ -13,6 +13,7 @@ CLICK_OUTCOMES = ("joined", "further", "late", "orphaned", "unmatched", "excess"
 _OUTCOME_OF_REASON: dict[LostReason, str] = {
     "late_click": "late",
     "orphaned_click": "orphaned",
+    "unmatched_click": "unmatched",
     "excess_click": "excess",
     "further_click": "further",
 }
@@ -91,9 +92,9 @@ class JoinMetrics:
         if labeled.window_cut:
             self.windows_cut.inc()
 
-    def count_lost_click(self, reason: LostReason, *, certain: bool) -> None:
+    def count_lost_click(self, reason: LostReason) -> None:
         """Count a click that ended as a dead letter."""
-        self.clicks.labels(_OUTCOME_OF_REASON[reason] if certain else "unmatched").inc()
+        self.clicks.labels(_OUTCOME_OF_REASON[reason]).inc()
 
 
 class AdapterMetrics:

@@ -154,4 +154,4 @@ class PartitionJoin:
         else:
             self._metrics.dead_letters.labels(outcome.reason).inc()
             if isinstance(outcome, LostClick):
-                self._metrics.count_lost_click(outcome.reason, certain=outcome.certain)
+                self._metrics.count_lost_click(outcome.reason)

@@ -1,5 +1,7 @@
 from dataclasses import replace
 
+import pytest
+
 from deploy.conservation import Settled
 from stream.events import encode
 from tests.deploy.recorded_run import LINE, PREFIX, click, complete_run, early_run, impression, labeled_impression
@@ -196,12 +198,24 @@ def test_a_sound_event_that_was_refused_counts_as_dead_lettered():
 
 def test_a_label_outweighs_the_dead_letter_of_a_click_read_again():
     run = complete_run()
-    run.dead_letter(f"{PREFIX}events", 0, 4, encode(click("c0", "i0")), "orphaned_click")
+    run.dead_letter(f"{PREFIX}events", 0, 4, encode(click("c0", "i0")), "unmatched_click")
 
     report = run.conservation().report()
 
     assert report.exact
     assert (report.joined_clicks, report.orphaned_clicks) == (2, 1)
+
+
+@pytest.mark.parametrize(("impression_id", "late", "orphaned"), [("nobody", 1, 2), ("i2", 2, 1)])
+def test_what_had_no_match_after_a_restart_is_late_or_orphaned_in_hindsight(impression_id, late, orphaned):
+    run = complete_run()
+    value = encode(click("c9", impression_id))
+    run.dead_letter(f"{PREFIX}events", 0, run.add("events", 0, value), value, "unmatched_click")
+
+    report = run.conservation().report()
+
+    assert report.exact
+    assert (report.late_clicks, report.orphaned_clicks) == (late, orphaned)
 
 
 def test_a_label_of_an_impression_nobody_sent_is_a_contradiction():

@@ -225,11 +225,11 @@ def test_silence_gives_up_waiting_clicks():
     assert Feed()(clicked("nobody", 0, click="k")).silence(0, 6).lost == [("k", "orphaned_click")]
 
 
-def test_after_a_restart_an_unmatched_click_is_uncertain_until_a_window_has_been_read():
+def test_after_a_restart_no_click_is_called_orphaned_until_a_window_has_been_read():
     feed = Feed(from_start=False)(shown("a", 100), clicked("gone", 101), shown("b", 105), clicked("none", 112))
     feed(shown("c", 130))
-    certain = {o.click.impression_id: o.certain for o in feed.outcomes if isinstance(o, LostClick)}
-    assert certain == {"gone": False, "none": True}
+    reasons = {o.click.impression_id: o.reason for o in feed.outcomes if isinstance(o, LostClick)}
+    assert reasons == {"gone": "unmatched_click", "none": "orphaned_click"}
 
 
 def test_flush_closes_every_window_and_gives_up_waiting_clicks():

@@ -13,10 +13,10 @@ def test_every_label_value_is_there_from_the_start():
         assert registry.get_sample_value("millstream_stream_dead_letters_total", {"reason": reason}) == 0
 
 
-def test_a_click_that_a_run_before_may_have_settled_counts_as_unmatched():
+def test_a_click_that_a_run_before_may_have_settled_is_not_counted_as_orphaned():
     registry = CollectorRegistry()
     metrics = JoinMetrics(registry)
-    metrics.count_lost_click("orphaned_click", certain=False)
+    metrics.count_lost_click("unmatched_click")
     assert registry.get_sample_value("millstream_stream_clicks_total", {"outcome": "orphaned"}) == 0
     assert registry.get_sample_value("millstream_stream_clicks_total", {"outcome": "unmatched"}) == 1
 
