@@ -6,8 +6,8 @@ from pathlib import Path
 from deploy.audit_report import AuditReport, named
 from deploy.conservation import Conservation, Settled
 from deploy.produced import compare_with_producer
-from deploy.topic_log import Extent, TopicLog, committed_offsets
 from stream.settings import KafkaSettings
+from stream.topic_log import Extent, TopicLog, committed_offsets
 from stream.topics import TopicKind, topic_name
 from trainer.checkpoint import CheckpointError, load_latest
 from trainer.ledger import read_ledger

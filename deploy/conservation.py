@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from deploy.audit_report import AuditReport, RevisedCounts, named
 from deploy.revision_account import RevisionAccount, Stage
-from deploy.topic_log import LogRecord
 from stream.dead_letters import LOST_CLICK_REASONS
 from stream.events import Click, EventError, Impression, LabeledImpression, decode_event, decode_labeled
 from stream.example_batch import decode_examples
+from stream.topic_log import LogRecord
 from stream.topics import TopicKind
 
 Place = tuple[TopicKind, int, int]

@@ -6,6 +6,7 @@ from importlib import import_module
 from kafka.errors import KafkaError
 
 from stream.releases import ReleasesUnavailableError
+from stream.topic_admin import ClusterError
 
 PROCESSES = {"": "scorer.agent", "evaluator": "scorer.evaluator", "serve": "scorer.service"}
 """Module of each process, by its argument. Loaded by name, so that the evaluator loads neither torch nor Faust."""
@@ -41,7 +42,7 @@ def main(arguments: list[str]) -> None:
         sys.exit(f"scorer: unknown process {process!r}; use `python -m scorer`, or with `evaluator` or `serve`")
     try:
         _run(process)
-    except (ValueError, ReleasesUnavailableError, KafkaError) as error:
+    except (ValueError, ReleasesUnavailableError, ClusterError, KafkaError) as error:
         sys.exit(f"{process or 'scorer'}: {error}")
 
 

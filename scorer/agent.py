@@ -207,6 +207,7 @@ def run() -> None:
     Raises:
         ValueError: a setting is wrong.
         ReleasesUnavailableError: the topics do not exist.
+        ClusterError: the last examples cannot be read.
     """
     configure_logging("scorer")
     kafka, settings = KafkaSettings(), ScorerSettings()

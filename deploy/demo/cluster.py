@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deploy.local_kafka import LocalKafka, free_port
-from deploy.topic_log import TopicLog, committed_offsets
 from stream.settings import KafkaSettings
+from stream.topic_log import TopicLog, committed_offsets
 from stream.topics import TopicKind
 
 READERS: dict[str, TopicKind] = {

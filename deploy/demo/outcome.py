@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from deploy.demo.report import ScoredRows
-from deploy.topic_log import TopicLog
 from scorer.freshness import FreshnessTracker
 from stream.events import WeightedExample, decode_release
 from stream.example_batch import decode_examples
 from stream.producer_ledger import read_producer_ledger
 from stream.settings import KafkaSettings
+from stream.topic_log import TopicLog
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,6 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.structs import OffsetAndMetadata
 
 from deploy.conservation import Conservation, Settled
-from deploy.topic_log import LogRecord
 from scorer.features import FeatureSpec
 from stream.dead_letters import dead_letter_headers
 from stream.events import Click, Impression, LabeledImpression, RoleScore, WeightedExample, encode
@@ -16,6 +15,7 @@ from stream.example_batch import encode_examples
 from stream.producer_ledger import LedgerRow as ProducerRow
 from stream.producer_ledger import LedgerWriter
 from stream.settings import KafkaSettings
+from stream.topic_log import LogRecord
 from stream.topics import TopicKind, topic_name
 from trainer.checkpoint import Checkpoint, LineState, checkpoint_store, set_current_line
 from trainer.contract import Contract

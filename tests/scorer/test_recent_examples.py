@@ -5,6 +5,7 @@ from scorer.recent_examples import recent_examples
 from stream.events import RoleScore, WeightedExample
 from stream.example_batch import encode_examples
 from stream.settings import KafkaSettings
+from stream.topic_admin import ClusterError
 from stream.topics import topic_name
 from tests.doubles import tiny_labeled
 
@@ -62,5 +63,6 @@ def test_a_record_that_holds_no_examples_is_passed_over(kafka):
     assert [found.scored_ms for found in recent_examples(kafka, 150)] == list(range(40))
 
 
-def test_topics_that_do_not_exist_hold_nothing(kafka):
-    assert recent_examples(kafka.model_copy(update={"topic_prefix": "nowhere."}), 150) == []
+def test_a_topic_that_does_not_exist_is_named_with_the_remedy(kafka):
+    with pytest.raises(ClusterError, match=r"topic nowhere\.weighted-examples does not exist.*topics apply"):
+        recent_examples(kafka.model_copy(update={"topic_prefix": "nowhere."}), 150)

@@ -24,7 +24,6 @@ from deploy.demo.cluster import READERS, backlog
 from deploy.demo.scrape import scrape
 from deploy.demo.supervisor import Child, Supervisor
 from deploy.local_kafka import free_port
-from deploy.topic_log import LogRecord, TopicLog
 from stream.events import Click, Impression, ModelRelease, WeightedExample, decode_release
 from stream.example_batch import decode_examples
 from stream.producer import EventProducer, Record, record_of
@@ -32,6 +31,7 @@ from stream.producer_ledger import LedgerWriter
 from stream.settings import KafkaSettings
 from stream.shop_metrics import ShopMetrics
 from stream.topic_admin import apply_topics
+from stream.topic_log import LogRecord, TopicLog
 from stream.topics import TopicKind, topic_name
 from tests.doubles import tiny_impression
 

@@ -4,6 +4,7 @@ import pytest
 from scorer.importance.effective_sample_size import WatchedStrategy, effective_sample_size
 from scorer.importance.gradient_norm import GradientNormSampling
 from scorer.importance.local_case_control import LocalCaseControl
+from scorer.importance.running import REMEMBERED_ROWS
 from scorer.importance.seed_sigmoid import SeedSigmoid
 from scorer.importance.strategy import ScoredRows, importance, sigmoid
 
@@ -115,3 +116,14 @@ def test_the_latest_reason_is_told():
         weigh(watched, size=1500)
         reasons.append(watched.reason)
     assert reasons == [None, "variance"]
+
+
+@pytest.mark.parametrize(("click_rate", "expected"), [(0.03, "gradnorm_is"), (0.5, "uniform")])
+def test_the_remembered_rows_bring_a_restarted_watch_to_the_same_decision(click_rate, expected):
+    whole, restarted = (WatchedStrategy(GradientNormSampling(0.25), budget=0.25) for _ in range(2))
+    batches = list(traffic(click_rate, spread=0.5, num_batches=150))
+    for rows in batches:
+        whole.weigh(rows)
+    for rows in batches[-REMEMBERED_ROWS // 64 :]:
+        restarted.weigh(rows)
+    assert restarted.weigh(batches[0]).strategy == whole.weigh(batches[0]).strategy == expected

@@ -1,4 +1,4 @@
-"""Reads a topic whole, from its first record to an end that is fixed beforehand; belongs to no consumer group."""
+"""Reads a topic between offsets that are fixed beforehand; belongs to no consumer group."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
 import pytest
 
-from deploy.topic_log import TopicLog, committed_offsets
 from stream.settings import KafkaSettings
 from stream.topic_admin import ClusterError
+from stream.topic_log import TopicLog, committed_offsets
 from tests.deploy.recorded_run import RecordedRun, commit
 
 pytestmark = pytest.mark.kafka
