@@ -4,6 +4,9 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Literal, get_args
 
+LostClickReason = Literal["late_click", "orphaned_click", "unmatched_click", "excess_click", "further_click"]
+"""Why no label takes a sound click."""
+
 Reason = Literal[
     "empty",
     "oversized",
@@ -12,23 +15,13 @@ Reason = Literal[
     "future_time",
     "unmappable",
     "unscorable",
-    "late_click",
-    "orphaned_click",
-    "unmatched_click",
-    "excess_click",
-    "further_click",
+    LostClickReason,
 ]
-"""Why a record is a dead letter. The last five are sound clicks that no label takes; they are counted apart."""
+"""Why a record is a dead letter. Sound clicks that no label takes are among them; they are counted apart."""
 
 REASONS: tuple[Reason, ...] = get_args(Reason)
 
-LOST_CLICK_REASONS: tuple[Reason, ...] = (
-    "late_click",
-    "orphaned_click",
-    "unmatched_click",
-    "excess_click",
-    "further_click",
-)
+LOST_CLICK_REASONS: tuple[LostClickReason, ...] = get_args(LostClickReason)
 
 MAX_ORIGINAL_BYTES = 512 * 1024
 """A longer original is cut to its first so many bytes: letter and headers must fit the dead-letter topic."""

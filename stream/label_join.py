@@ -3,13 +3,11 @@
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 from stream.closed_windows import ClosedWindows
+from stream.dead_letters import LostClickReason
 from stream.events import Click, ClickKind, Impression, LabeledImpression
 from stream.settings import JoinSettings
-
-LostReason = Literal["late_click", "orphaned_click", "unmatched_click", "excess_click", "further_click"]
 
 MAX_CLICKS_PER_IMPRESSION = 100
 """Further clicks are lost as excess: a bot's ten thousand clicks on one impression must not outgrow a record."""
@@ -50,7 +48,7 @@ class LostClick:
 
     click: Click
     offset: int
-    reason: LostReason
+    reason: LostClickReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +307,7 @@ class LabelJoin:
             self._waiting.popleft()
         return outcomes
 
-    def _reason_of_unmatched(self, click_time_ms: int) -> LostReason:
+    def _reason_of_unmatched(self, click_time_ms: int) -> LostClickReason:
         if self._from_start or self._first_ms is None:
             return "orphaned_click"
         window_read = click_time_ms - self._window_ms - self._lateness_ms > self._first_ms

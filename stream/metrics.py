@@ -2,21 +2,13 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from stream.dead_letters import REASONS
+from stream.dead_letters import LOST_CLICK_REASONS, REASONS, LostClickReason
 from stream.events import LabeledImpression
-from stream.label_join import LostReason
 
 RECORD_TYPES = ("impression", "click", "dead_letter")
-CLICK_OUTCOMES = ("joined", "further", "late", "orphaned", "unmatched", "excess")
+CLICK_OUTCOMES = ("joined", *(reason.removesuffix("_click") for reason in LOST_CLICK_REASONS))
 """unmatched: read after a restart without its impression, which may have been labeled before it."""
 
-_OUTCOME_OF_REASON: dict[LostReason, str] = {
-    "late_click": "late",
-    "orphaned_click": "orphaned",
-    "unmatched_click": "unmatched",
-    "excess_click": "excess",
-    "further_click": "further",
-}
 _DELAY_BUCKETS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 300.0, 1800.0)
 
 
@@ -92,9 +84,9 @@ class JoinMetrics:
         if labeled.window_cut:
             self.windows_cut.inc()
 
-    def count_lost_click(self, reason: LostReason) -> None:
+    def count_lost_click(self, reason: LostClickReason) -> None:
         """Count a click that ended as a dead letter."""
-        self.clicks.labels(_OUTCOME_OF_REASON[reason]).inc()
+        self.clicks.labels(reason.removesuffix("_click")).inc()
 
 
 class AdapterMetrics:
