@@ -129,49 +129,8 @@ def create_service(models: ModelSource, settings: ServiceSettings, metrics: Serv
     app = FastAPI(title="Millstream", docs_url=None, redoc_url=None)
     desk = ScoringDesk(models, settings, metrics)
 
-    @app.post("/score", openapi_extra=request_schema(ScoreRequest))
-    async def score(request: Request) -> Response:
-        """Score rows; the response keeps their order."""
-        body = await _decode(request, ScoreRequest, settings)
-        desk.check_rows(len(body.impressions))
-        scored = await desk.score(score_impressions(body))
-        scores = [
-            RowScore(row.impression_id, p) for row, p in zip(body.impressions, sigmoid(scored.z).tolist(), strict=True)
-        ]
-        return _json(ScoreResponse(scored.version, scores))
-
-    @app.post("/rank", openapi_extra=request_schema(RankRequest))
-    async def rank(request: Request) -> Response:
-        """Rank items for one query and user, best first."""
-        body = await _decode(request, RankRequest, settings)
-        desk.check_rows(len(body.items))
-        scored = await desk.score(rank_impressions(body, settings.reference_position))
-        p = sigmoid(scored.z)
-        best = np.argsort(-scored.z, kind="stable")[: body.top]
-        items = [RankedItem(body.items[index].item_id, float(p[index])) for index in best.tolist()]
-        return _json(RankResponse(scored.version, settings.reference_position, items))
-
-    @app.get("/healthz")
-    async def healthz() -> Response:
-        """Say that the process answers."""
-        return _json({"status": "ok"})
-
-    @app.get("/readyz")
-    async def readyz() -> Response:
-        """Say whether a version is loaded."""
-        return _json({"status": "ready", "version": desk.ready().version})
-
-    @app.get("/model")
-    async def model() -> Response:
-        """Describe the version that serves."""
-        slot = desk.ready().slot
-        bundle, previous = slot.engine.bundle, slot.previous
-        return _json(
-            ModelResponse(
-                bundle.version, previous.version if previous else None, bundle.precision, bundle.featurizer.spec
-            )
-        )
-
+    _add_scoring(app, desk, settings)
+    _add_state(app, desk)
     _add_errors(app)
     _add_counting(app, metrics)
     return app
@@ -237,6 +196,53 @@ def _json(content: object, status: int = 200, headers: dict[str, str] | None = N
 def _error(status: int, code: str, message: str) -> Response:
     headers = {"Retry-After": "1"} if status == 503 else None
     return _json(ErrorResponse(ErrorBody(code, message)), status, headers)
+
+
+def _add_scoring(app: FastAPI, desk: ScoringDesk, settings: ServiceSettings) -> None:
+    @app.post("/score", openapi_extra=request_schema(ScoreRequest))
+    async def score(request: Request) -> Response:
+        """Score rows; the response keeps their order."""
+        body = await _decode(request, ScoreRequest, settings)
+        desk.check_rows(len(body.impressions))
+        scored = await desk.score(score_impressions(body))
+        scores = [
+            RowScore(row.impression_id, p) for row, p in zip(body.impressions, sigmoid(scored.z).tolist(), strict=True)
+        ]
+        return _json(ScoreResponse(scored.version, scores))
+
+    @app.post("/rank", openapi_extra=request_schema(RankRequest))
+    async def rank(request: Request) -> Response:
+        """Rank items for one query and user, best first."""
+        body = await _decode(request, RankRequest, settings)
+        desk.check_rows(len(body.items))
+        scored = await desk.score(rank_impressions(body, settings.reference_position))
+        p = sigmoid(scored.z)
+        best = np.argsort(-scored.z, kind="stable")[: body.top]
+        items = [RankedItem(body.items[index].item_id, float(p[index])) for index in best.tolist()]
+        return _json(RankResponse(scored.version, settings.reference_position, items))
+
+
+def _add_state(app: FastAPI, desk: ScoringDesk) -> None:
+    @app.get("/healthz")
+    async def healthz() -> Response:
+        """Say that the process answers."""
+        return _json({"status": "ok"})
+
+    @app.get("/readyz")
+    async def readyz() -> Response:
+        """Say whether a version is loaded."""
+        return _json({"status": "ready", "version": desk.ready().version})
+
+    @app.get("/model")
+    async def model() -> Response:
+        """Describe the version that serves."""
+        slot = desk.ready().slot
+        bundle, previous = slot.engine.bundle, slot.previous
+        return _json(
+            ModelResponse(
+                bundle.version, previous.version if previous else None, bundle.precision, bundle.featurizer.spec
+            )
+        )
 
 
 def _add_errors(app: FastAPI) -> None:

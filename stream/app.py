@@ -22,6 +22,36 @@ from stream.logs import logging_config
 from stream.metrics import GroupMetrics
 from stream.settings import KafkaSettings, state_directory
 
+_LOSES_NOTHING: dict[str, Any] = {
+    "agent_supervisor": CrashingSupervisor,
+    "key_serializer": "raw",
+    "value_serializer": "raw",
+    "consumer_auto_offset_reset": "earliest",
+    "broker_session_timeout": 10.0,
+    "broker_request_timeout": 40.0,
+    "broker_heartbeat_interval": 2.0,
+    "broker_commit_interval": 0.5,
+    # An inline commit every 10,000 acknowledgements would stall reading; the interval above is enough.
+    "broker_commit_every": 1_000_000,
+    # Commits trail by a whole window: Faust's own warnings would call that a livelock. The watchdog judges.
+    "broker_commit_livelock_soft_timeout": 86_400.0,
+    "stream_processing_timeout": 86_400.0,
+    "producer_acks": -1,
+    "producer_linger": 0.005,
+    "producer_max_request_size": 2 * 1024 * 1024,
+    # Faust's 20 minutes would hold a chunk through an outage; after this it fails and is sent again.
+    "producer_request_timeout": 40.0,
+    # True waits, in a rebalance and at exit, until every held record is acknowledged: a whole window.
+    "stream_wait_empty": False,
+    "stream_recovery_delay": 0.0,
+    "table_standby_replicas": 0,
+    "topic_allow_declare": False,
+    "topic_disable_leader": True,
+    "web_enabled": False,
+    "worker_redirect_stdouts": False,
+}
+"""Settings of every app, measured to lose no record."""
+
 
 def create_app(name: str, kafka: KafkaSettings, *, instance: str) -> faust.App:
     """Return an app that consumes as the group `<prefix><name>` and delivers at least once.
@@ -48,33 +78,8 @@ def create_app(name: str, kafka: KafkaSettings, *, instance: str) -> faust.App:
         broker=[f"kafka://{server}" for server in kafka.bootstrap.split(",")],
         broker_credentials=_credentials(kafka),
         datadir=directory,
-        agent_supervisor=CrashingSupervisor,
-        key_serializer="raw",
-        value_serializer="raw",
-        consumer_auto_offset_reset="earliest",
         consumer_group_instance_id=f"{group}-{instance}",
-        broker_session_timeout=10.0,
-        broker_request_timeout=40.0,
-        broker_heartbeat_interval=2.0,
-        broker_commit_interval=0.5,
-        # An inline commit every 10,000 acknowledgements would stall reading; the interval above is enough.
-        broker_commit_every=1_000_000,
-        # Commits trail by a whole window: Faust's own warnings would call that a livelock. The watchdog judges.
-        broker_commit_livelock_soft_timeout=86_400.0,
-        stream_processing_timeout=86_400.0,
-        producer_acks=-1,
-        producer_linger=0.005,
-        producer_max_request_size=2 * 1024 * 1024,
-        # Faust's 20 minutes would hold a chunk through an outage; after this it fails and is sent again.
-        producer_request_timeout=40.0,
-        # True waits, in a rebalance and at exit, until every held record is acknowledged: a whole window.
-        stream_wait_empty=False,
-        stream_recovery_delay=0.0,
-        table_standby_replicas=0,
-        topic_allow_declare=False,
-        topic_disable_leader=True,
-        web_enabled=False,
-        worker_redirect_stdouts=False,
+        **_LOSES_NOTHING,
     )
 
 

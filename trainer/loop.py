@@ -197,7 +197,7 @@ class Trainer:
             result = None
         else:
             result = self.line.judge(rows, plan.newest_ms)
-        self._metrics.count_decision(result, stopped=state.promotions_stopped)
+        self._metrics.gate.count_decision(result, stopped=state.promotions_stopped)
         return result
 
     def _decide(self, result: GateResult, plan: Plan) -> None:
@@ -228,7 +228,7 @@ class Trainer:
             rows_since_champion=0,
         )
         self._publisher.move({"previous": state.champion, "champion": bundle.version}, "promoted")
-        self._metrics.promotions.inc()
+        self._metrics.gate.promotions.inc()
         self._publisher.registry.prune(self._settings.keep_versions, [state.lineage])
         self._log.info("promoted", version=bundle.version, **msgspec.to_builtins(result))
 
@@ -243,7 +243,7 @@ class Trainer:
             except CheckpointError as error:
                 self._log.warning("optimizer_state_lost", version=version, message=str(error))
         discarded = self.line.restore_weights(version, tensors, bundle)
-        self._metrics.discarded_rows.inc(discarded)
+        self._metrics.gate.discarded_rows.inc(discarded)
         return discarded
 
     def _write_checkpoint(self) -> None:
@@ -317,7 +317,7 @@ class Trainer:
 
     def _show_state(self) -> None:
         state = self.line.state
-        self._metrics.holds_in_row.set(state.holds_in_row)
+        self._metrics.gate.holds_in_row.set(state.holds_in_row)
         self._metrics.paused.set(state.paused)
-        self._metrics.promotions_stopped.set(state.promotions_stopped)
-        self._metrics.promoted_number.set(parse_version(state.champion)[1])
+        self._metrics.gate.promotions_stopped.set(state.promotions_stopped)
+        self._metrics.gate.promoted_number.set(parse_version(state.champion)[1])

@@ -54,45 +54,55 @@ class ProbeMetrics:
         self.total_variation.set(found.total_variation if found else math.nan)
 
 
+class GateMetrics:
+    """What the trainer counts about which updates serve."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.decisions = _counters(
+            registry, "gate_decisions_total", "Decisions of the gate, one an update", "decision", DECISIONS
+        )
+        self.holds = _counters(registry, "holds_total", "Updates held, by reason", "reason", HOLD_REASONS)
+        self.holds_in_row = _gauge(registry, "holds_in_row_count", "Holds since the last promotion")
+        self.promotions = _counter(registry, "promotions_total", "Versions promoted")
+        self.promoted_number = _gauge(registry, "promoted_number", "Number of the champion within its model line")
+        self.discarded_rows = _counter(
+            registry, "discarded_rows_total", "Learned rows undone by going back to an older version"
+        )
+        self.promotions_stopped = _gauge(
+            registry, "promotions_stopped_bool", "1 while promotions are stopped after a rollback"
+        )
+
+    def count_decision(self, result: GateResult | None, *, stopped: bool) -> None:
+        """Count what the gate said of an update."""
+        decision = "stopped" if stopped else result.decision if result else "wait"
+        self.decisions.labels(decision).inc()
+        if result and result.decision == "hold":
+            self.holds.labels(result.reason).inc()
+
+
 class TrainerMetrics:
     """What the trainer counts. Counters begin at 0 with the process; the ledger is the durable account."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        def counter(name: str, help_text: str) -> Counter:
-            return Counter(f"millstream_trainer_{name}", help_text, registry=registry)
-
-        def counters(name: str, help_text: str, label: str, values: Sequence[str]) -> Counter:
-            made = Counter(f"millstream_trainer_{name}", help_text, [label], registry=registry)
-            for value in values:
-                made.labels(value)
-            return made
-
-        def gauge(name: str, help_text: str) -> Gauge:
-            return Gauge(f"millstream_trainer_{name}", help_text, registry=registry)
-
-        self.rows = counters("rows_total", "Rows settled, by outcome", "outcome", OUTCOMES)
-        self.updates = counter("updates_total", "Updates learned")
-        self.steps = counter("steps_total", "Optimizer steps taken")
-        self.loss = gauge("loss_nats", "Mean weighted loss of the last update")
-        self.nonfinite = counters(
+        self.rows = _counters(registry, "rows_total", "Rows settled, by outcome", "outcome", OUTCOMES)
+        self.updates = _counter(registry, "updates_total", "Updates learned")
+        self.steps = _counter(registry, "steps_total", "Optimizer steps taken")
+        self.loss = _gauge(registry, "loss_nats", "Mean weighted loss of the last update")
+        self.nonfinite = _counters(
+            registry,
             "nonfinite_total",
             "Refused before the optimizer: single rows, losses and gradients of batches",
             "where",
             ("row", "loss", "gradient"),
         )
-        self.mean_weight = gauge(
-            "importance_weight_mean_ratio", "Mean importance weight of the rows of the last update"
+        self.mean_weight = _gauge(
+            registry, "importance_weight_mean_ratio", "Mean importance weight of the rows of the last update"
         )
-        self.effective_sample_size = gauge(
-            "effective_sample_size_ratio", "Effective sample size of the last update by the rows it learned"
+        self.effective_sample_size = _gauge(
+            registry, "effective_sample_size_ratio", "Effective sample size of the last update by the rows it learned"
         )
         self.probe = ProbeMetrics(registry)
-        self.decisions = counters("gate_decisions_total", "Decisions of the gate, one an update", "decision", DECISIONS)
-        self.holds = counters("holds_total", "Updates held, by reason", "reason", HOLD_REASONS)
-        self.holds_in_row = gauge("holds_in_row_count", "Holds since the last promotion")
-        self.promotions = counter("promotions_total", "Versions promoted")
-        self.promoted_number = gauge("promoted_number", "Number of the champion within its model line")
-        self.discarded_rows = counter("discarded_rows_total", "Learned rows undone by going back to an older version")
+        self.gate = GateMetrics(registry)
         self.update_seconds = Histogram(
             "millstream_trainer_update_seconds",
             "Time of each stage of an update",
@@ -102,9 +112,9 @@ class TrainerMetrics:
         )
         for stage in STAGES:
             self.update_seconds.labels(stage)
-        self.checkpoint_bytes = gauge("checkpoint_size_bytes", "Size of the last checkpoint")
-        self.checkpoint_time = gauge(
-            "checkpoint_last_success_timestamp_seconds", "When the last checkpoint was written"
+        self.checkpoint_bytes = _gauge(registry, "checkpoint_size_bytes", "Size of the last checkpoint")
+        self.checkpoint_time = _gauge(
+            registry, "checkpoint_last_success_timestamp_seconds", "When the last checkpoint was written"
         )
         self.lag = Gauge(
             "millstream_trainer_lag_records",
@@ -112,10 +122,10 @@ class TrainerMetrics:
             ["partition"],
             registry=registry,
         )
-        self.paused = gauge("paused_bool", "1 while learning is paused")
-        self.promotions_stopped = gauge("promotions_stopped_bool", "1 while promotions are stopped after a rollback")
-        self.commands = counters("commands_total", "Commands carried out or refused", "action", ACTIONS)
-        self.unreadable_records = counters(
+        self.paused = _gauge(registry, "paused_bool", "1 while learning is paused")
+        self.commands = _counters(registry, "commands_total", "Commands carried out or refused", "action", ACTIONS)
+        self.unreadable_records = _counters(
+            registry,
             "unreadable_records_total",
             "Records that could not be decoded, now dead letters",
             "reason",
@@ -128,13 +138,6 @@ class TrainerMetrics:
         started = perf_counter()
         yield
         self.update_seconds.labels(name).observe(perf_counter() - started)
-
-    def count_decision(self, result: GateResult | None, *, stopped: bool) -> None:
-        """Count what the gate said of an update."""
-        decision = "stopped" if stopped else result.decision if result else "wait"
-        self.decisions.labels(decision).inc()
-        if result and result.decision == "hold":
-            self.holds.labels(result.reason).inc()
 
     def count_learning(self, report: LearnReport) -> None:
         """Count what an update did."""
@@ -154,3 +157,18 @@ class TrainerMetrics:
         """Show how far behind the log the checkpoint is."""
         for partition, end in ends.items():
             self.lag.labels(str(partition)).set(end - offsets[partition])
+
+
+def _counter(registry: CollectorRegistry, name: str, documentation: str) -> Counter:
+    return Counter(f"millstream_trainer_{name}", documentation, registry=registry)
+
+
+def _counters(registry: CollectorRegistry, name: str, documentation: str, label: str, values: Sequence[str]) -> Counter:
+    counter = Counter(f"millstream_trainer_{name}", documentation, [label], registry=registry)
+    for value in values:
+        counter.labels(value)
+    return counter
+
+
+def _gauge(registry: CollectorRegistry, name: str, documentation: str) -> Gauge:
+    return Gauge(f"millstream_trainer_{name}", documentation, registry=registry)

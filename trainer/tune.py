@@ -153,16 +153,12 @@ def tune(
     live_rows = stream.num_rows - stream.warm_start_rows
     first_row = stream.num_rows - round(live_rows * validation_share)
 
-    def run(trial: optuna.Trial) -> float:
-        looks = _Looks(trial, on_rows)
-        arm = _arm(space.draw(trial))
-        result = run_arm(arm, arm.stream(stream), seed, on_round=looks)
-        if looks.given_up:
-            raise optuna.TrialPruned
-        return validation_auc(result.predictions, first_row)
+    def objective(trial: optuna.Trial) -> float:
+        predictions = _predictions(stream, _arm(space.draw(trial)), seed, _Looks(trial, on_rows))
+        return validation_auc(predictions, first_row)
 
     try:
-        study.optimize(run, n_trials=num_trials, callbacks=[lambda _, trial: on_trial(_outcome(trial))])
+        study.optimize(objective, n_trials=num_trials, callbacks=[lambda _, trial: on_trial(_outcome(trial))])
     except KeyboardInterrupt:
         if not any(trial.state == optuna.trial.TrialState.COMPLETE for trial in study.trials):
             raise
@@ -211,6 +207,18 @@ class _Looks:
             self._trial.report(self._won / self._pairs, looks)
             self.given_up = self._trial.should_prune()
         return not self.given_up
+
+
+def _predictions(stream: Stream, arm: Arm, seed: int, looks: _Looks) -> Predictions:
+    """Return what a trial predicted.
+
+    Raises:
+        optuna.TrialPruned: it fell behind and was given up.
+    """
+    result = run_arm(arm, arm.stream(stream), seed, on_round=looks)
+    if looks.given_up:
+        raise optuna.TrialPruned
+    return result.predictions
 
 
 def _new_study(seed: int) -> optuna.Study:

@@ -109,19 +109,12 @@ def warm_start(
         CheckpointError: there is no line, or it has learned already.
         ValueError: the log holds no clicks, or nothing but clicks.
     """
-    line = current_line(trainer_dir)
-    checkpoint = checkpoint_store(trainer_dir, line).load_latest()
-    if checkpoint.state.number > 0:
-        message = (
-            f"model line {line} has learned already (version {checkpoint.state.number}); a warm start comes first in a "
-            "line: make a new one with `millstream models init`"
-        )
-        raise CheckpointError(message)
+    checkpoint = _beginning(trainer_dir)
     parent = checkpoint.state.champion
     bundle = publisher.registry.load(parent)
     learner = Learner(bundle.model, trainer, bundle.precision)
     learn_log(list(rows), bundle, learner, trainer, progress)
-    version = version_name(line, 1)
+    version = version_name(checkpoint.state.line, 1)
     bundle = ModelBundle(bundle.model, bundle.featurizer, bundle.statistics, version, bundle.precision)
     publisher.publish(bundle, parent=parent, covered={}, gate=_EXEMPT)
     publisher.move({"champion": version, "frozen": version}, "warm_started")
@@ -168,6 +161,23 @@ def learn_log(
         learning = [LearningRow(one, row.label, 1.0, 0.0) for one, row in zip(encoded, chunk, strict=True)]
         learner.learn(learning, bundle.statistics, settings.seed + start)
         progress(start + len(chunk))
+
+
+def _beginning(trainer_dir: Path) -> Checkpoint:
+    """Return the checkpoint of the current line, which has learned nothing yet.
+
+    Raises:
+        CheckpointError: there is no line, or it has learned already.
+    """
+    line = current_line(trainer_dir)
+    checkpoint = checkpoint_store(trainer_dir, line).load_latest()
+    if checkpoint.state.number > 0:
+        message = (
+            f"model line {line} has learned already (version {checkpoint.state.number}); a warm start comes first in a "
+            "line: make a new one with `millstream models init`"
+        )
+        raise CheckpointError(message)
+    return checkpoint
 
 
 def _begin_line(trainer_dir: Path, checkpoint: Checkpoint) -> None:

@@ -12,6 +12,8 @@ from rich.table import Table
 
 from stream.simulator.settings import DriftKind
 
+# Modules of the trainer are loaded by name, where they are needed: torch takes seconds to import.
+
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
 
@@ -60,24 +62,10 @@ def backtest(  # noqa: PLR0913, PLR0917 (one parameter is one option)
 
     Example: millstream backtest --simulate sudden --arms arms.toml --out turn
     """
-    if (log is None) == (simulate is None):
-        message = (
-            "name either a recorded log or --simulate none|sudden|gradual|recurring; see millstream backtest --help"
-        )
-        raise ValueError(message)
-    if arms is not None and (strategies is not None or budget is not None or not gate):
-        message = f"--arms {arms} says what every arm does; set strategy, budget and gate there, not beside it"
-        raise ValueError(message)
-    if ctr is not None and simulate is None:
-        message = f"--ctr {ctr} is of a simulated shop, but {log} is a log with clicks of its own; leave it out"
-        raise ValueError(message)
-    # Loaded by name: torch takes seconds to import.
-    kinds, streams = import_module("trainer.backtest.arms"), import_module("trainer.backtest.streams")
-    if arms is not None:
-        chosen = kinds.read_arms(arms)
-    else:
-        names = [name.strip() for name in (strategies or "uniform,gradnorm_is").split(",") if name.strip()]
-        chosen = kinds.arms_of_strategies(names, budget, gate=gate)
+    beside_arms = strategies is not None or budget is not None or not gate
+    _refuse_contradictions(log, simulate, ctr, arms, beside_arms=beside_arms)
+    chosen = _arms(arms, strategies, budget, gate=gate)
+    streams = import_module("trainer.backtest.streams")
     if log is not None:
         stream = streams.recorded_stream(
             log,
@@ -89,6 +77,30 @@ def backtest(  # noqa: PLR0913, PLR0917 (one parameter is one option)
     else:
         stream = streams.simulated_stream(simulate, limit or SIMULATED_ROWS, warm_start_rows=warm_start, ctr=ctr)
     _run(stream, chosen, seeds, out, workers or os.cpu_count() or 1)
+
+
+def _refuse_contradictions(
+    log: Path | None, simulate: DriftKind | None, ctr: float | None, arms: Path | None, *, beside_arms: bool
+) -> None:
+    if (log is None) == (simulate is None):
+        message = (
+            "name either a recorded log or --simulate none|sudden|gradual|recurring; see millstream backtest --help"
+        )
+        raise ValueError(message)
+    if arms is not None and beside_arms:
+        message = f"--arms {arms} says what every arm does; set strategy, budget and gate there, not beside it"
+        raise ValueError(message)
+    if ctr is not None and simulate is None:
+        message = f"--ctr {ctr} is of a simulated shop, but {log} is a log with clicks of its own; leave it out"
+        raise ValueError(message)
+
+
+def _arms(file: Path | None, strategies: str | None, budget: float | None, *, gate: bool) -> Any:
+    arms = import_module("trainer.backtest.arms")
+    if file is not None:
+        return arms.read_arms(file)
+    names = [name.strip() for name in (strategies or "uniform,gradnorm_is").split(",") if name.strip()]
+    return arms.arms_of_strategies(names, budget, gate=gate)
 
 
 def _run(stream: Any, arms: Any, seeds: int, out: Path, workers: int) -> None:

@@ -39,7 +39,7 @@ METRICS = {
 }
 """Metrics of each process."""
 
-PARTS = {"GroupMetrics", "ModelMetrics", "ImportanceMetrics", "ProbeMetrics"}
+PARTS = {"GateMetrics", "GroupMetrics", "ModelMetrics", "ImportanceMetrics", "ProbeMetrics"}
 """Parts of the metrics of processes."""
 
 

@@ -46,7 +46,9 @@ def steps(rig, count):
 
 
 def decisions(rig):
-    return {name: rig.metrics.decisions.labels(name)._value.get() for name in ("promote", "hold", "wait", "stopped")}
+    return {
+        name: rig.metrics.gate.decisions.labels(name)._value.get() for name in ("promote", "hold", "wait", "stopped")
+    }
 
 
 def test_the_plan_is_on_disk_before_its_update_runs(tmp_path):
@@ -120,7 +122,7 @@ def test_holds_in_a_row_bring_the_champion_back_and_count_what_is_discarded(tmp_
     assert state.discarded_rows == 128
     assert state.rows_since_champion == 128
     assert state.holds_in_row == 1
-    assert rig.metrics.discarded_rows._value.get() == 128
+    assert rig.metrics.gate.discarded_rows._value.get() == 128
 
 
 def test_weights_that_are_not_finite_bring_the_champion_back_at_once(tmp_path):
@@ -129,7 +131,7 @@ def test_weights_that_are_not_finite_bring_the_champion_back_at_once(tmp_path):
     with torch.no_grad():
         rig.trainer.line.candidate().model.head.bias.fill_(math.nan)
     steps(rig, 1)
-    assert rig.metrics.holds.labels("non_finite")._value.get() == 1
+    assert rig.metrics.gate.holds.labels("non_finite")._value.get() == 1
     assert rig.trainer.line.learner.is_finite()
     assert promoted(rig) == [f"{LINE}-000000"]
 

@@ -45,7 +45,7 @@ def test_a_stage_is_measured(registry):
     ],
 )
 def test_every_update_counts_one_decision(registry, result, stopped, decision):
-    TrainerMetrics(registry).count_decision(result, stopped=stopped)
+    TrainerMetrics(registry).gate.count_decision(result, stopped=stopped)
     assert registry.get_sample_value("millstream_trainer_gate_decisions_total", {"decision": decision}) == 1
 
 

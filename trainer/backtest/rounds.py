@@ -144,7 +144,6 @@ def round_of(
     scored = ~np.isnan(frozen)
     truth = predictions.click_probability
     weight = np.array(report.weights, dtype=np.float64)
-    quantiles = np.quantile(weight, (0.05, 0.5, 0.95, 1.0)) if len(weight) else np.full(4, math.nan)
     inclusion = [example.inclusion_probability for example in rows.first_copies]
     return Round(
         round=number,
@@ -152,27 +151,20 @@ def round_of(
         rows=len(predictions),
         clicks=int(label.sum()),
         live_version=live_version,
-        auc_live=_number(auc(live, label)),
-        auc_frozen=_number(auc(frozen[scored], label[scored])),
         auc_limit=None if np.isnan(truth).any() else _number(auc(truth, label)),
-        normalized_entropy_live=_number(normalized_entropy(live, label)),
-        normalized_entropy_frozen=_number(normalized_entropy(frozen[scored], label[scored])),
-        calibration_live=_number(calibration(live, label)),
-        calibration_frozen=_number(calibration(frozen[scored], label[scored])),
         variance_ratio=_number(_variance_ratio(rows.first_copies)) if rows.first_copies else None,
         mean_inclusion_probability=_number(float(np.mean(inclusion))) if inclusion else None,
         strategy=rows.first_copies[-1].strategy if rows.first_copies else "",
         forward_rows=len(rows.first_copies) * (2 if decision.judged else 1),
         backward_rows=len(weight),
         effective_sample_size=effective_sample_size(weight),
-        weight_p05=_number(quantiles[0]),
-        weight_p50=_number(quantiles[1]),
-        weight_p95=_number(quantiles[2]),
-        weight_max=_number(quantiles[3]),
         mean_loss=_number(report.update.mean_loss),
         gate_decision=decision.result.decision if decision.result else None,
         gate_reason=decision.result.reason if decision.result else None,
         discarded_rows=decision.discarded_rows,
+        **_quality_columns("live", live, label),
+        **_quality_columns("frozen", frozen[scored], label[scored]),
+        **_weight_columns(weight),
         **_stability_columns(stability),
     )
 
@@ -205,6 +197,17 @@ def _variance_ratio(examples: Sequence[WeightedExample]) -> float:
     score = gradient_norm(z, label, hidden_norm)
     mean = float(score.mean())
     return float((score**2).mean()) / mean**2 if mean else math.nan
+
+
+def _quality_columns(role: str, z: Doubles, label: npt.NDArray[np.int8]) -> dict[str, float | None]:
+    measures = {"auc": auc, "normalized_entropy": normalized_entropy, "calibration": calibration}
+    return {f"{name}_{role}": _number(measure(z, label)) for name, measure in measures.items()}
+
+
+def _weight_columns(weight: Doubles) -> dict[str, float | None]:
+    quantiles = np.quantile(weight, (0.05, 0.5, 0.95, 1.0)) if len(weight) else np.full(4, math.nan)
+    names = ("weight_p05", "weight_p50", "weight_p95", "weight_max")
+    return {name: _number(value) for name, value in zip(names, quantiles, strict=True)}
 
 
 def _stability_columns(stability: Stability | None) -> dict[str, float | None]:
