@@ -162,7 +162,7 @@ def test_bad_records_become_dead_letters_and_repeats_are_counted_once(kafka: Kaf
 
 def test_sigterm_ends_the_worker_in_seconds_with_open_windows_and_loses_none(kafka: KafkaSettings, tmp_path: Path):
     send(kafka, [(b"a", encode(shown("a")))])
-    with Worker(kafka, "a", tmp_path, window_seconds=600, quiet_seconds=600) as worker:
+    with Worker(kafka, "a", tmp_path, window_seconds=600) as worker:
         wait_for(lambda: worker.metric("millstream_stream_pending_impressions") == 1)
         status, seconds = worker.terminate()
     assert status == 0
