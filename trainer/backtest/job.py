@@ -65,7 +65,7 @@ def run_job(job: Job, connection: Connection) -> None:
 
     The process ends quietly when it is told to; what it has not finished leaves no trace.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    signal.signal(signal.SIGTERM, _exit_once)
     torch.set_num_threads(1)
     done = 0
 
@@ -97,6 +97,14 @@ def run_job(job: Job, connection: Connection) -> None:
         Results(job.directory).write_run(job.arm.name, job.seed, result, timing)
     except (ValueError, ArithmeticError, OSError, RuntimeError) as error:
         connection.send(("failed", str(error)))
+    finally:
+        # Nothing is left to stop; an exception in what the interpreter does on exit would print its traceback.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _exit_once(*_: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(1)
 
 
 def _beginning_key(stream: Stream, arm: Arm, seed: int) -> str:

@@ -1,3 +1,4 @@
+import os
 import signal
 from multiprocessing import Pipe
 
@@ -43,6 +44,25 @@ def test_a_job_tells_its_rows_and_leaves_a_complete_run(bert, stream, tmp_path):
     assert rows[-1] == 500
     assert results.is_complete("arm", 0)
     assert set(results.timing("arm", 0)) == {"seconds", "rows_per_second", "peak_memory_mib"}
+
+
+def test_a_job_told_to_stop_ends_once(bert, stream, tmp_path, monkeypatch):
+    def told_to_stop(*_, **__):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("trainer.backtest.job.run_arm", told_to_stop)
+    with pytest.raises(SystemExit) as exited:
+        messages_of(Job(tiny_arm(bert), stream, 0, tmp_path))
+    assert exited.value.code == 1
+    os.kill(os.getpid(), signal.SIGTERM)  # on its way out
+    assert not Results(tmp_path).is_complete("arm", 0)
+
+
+def test_a_job_told_to_stop_after_its_end_ends_as_it_would_have(bert, stream, tmp_path):
+    results = open_results(tmp_path / "out", stream, [tiny_arm(bert)], 1)
+    messages_of(Job(tiny_arm(bert), stream, 0, results.directory))
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert results.is_complete("arm", 0)
 
 
 def test_a_job_that_fails_tells_why_and_leaves_no_run(bert, stream, tmp_path):
