@@ -15,11 +15,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.benchmarks.importance import phases, report
+from tests.benchmarks.importance import phases, report, smaller_steps
 from tests.benchmarks.importance.cells import run_cells
 from tests.benchmarks.importance.design import TABLE, logs, primary
 
-PHASES = ("tune", "primary", "secondary", "logs", "report", "all")
+REPORTED = ("primary", "secondary", "logs", "steps", "report")
+PHASES = ("tune", "tune-steps", *REPORTED, "all")
 
 
 def main(arguments: list[str]) -> int:
@@ -37,7 +38,7 @@ def main(arguments: list[str]) -> int:
     console = Console()
     folder = _logs_at(options.logs, console)
     started = time.monotonic()
-    wanted = PHASES[1:5] if options.phase == "all" else (options.phase,)
+    wanted = REPORTED if options.phase == "all" else (options.phase,)
     for phase in wanted:
         _run(phase, options.workers, folder, console)
     console.print(f"{' and '.join(wanted)}: {(time.monotonic() - started) / 60:.1f} min", highlight=False)
@@ -57,6 +58,11 @@ def _run(phase: str, workers: int, folder: Path | None, console: Console) -> Non
         run_cells(phases.secondary_cells(phases.chosen_rates()), workers, folder, console)
     elif phase == "logs" and folder:
         run_cells(phases.log_cells(phases.chosen_rates()), workers, folder, console)
+    elif phase == "tune-steps":
+        run_cells(smaller_steps.tuning_cells(), workers, folder, console)
+        smaller_steps.choose()
+    elif phase == "steps":
+        run_cells(smaller_steps.report_cells(smaller_steps.chosen()), workers, folder, console)
     elif phase == "report":
         report.write(console)
 

@@ -32,6 +32,7 @@ class Cell:
         budget: Share of rows that may be learned, before the arm's own additions.
         rate: Learning rate; 0 for an arm that does not learn.
         tuning: Whether this serves to choose a rate; decides which part of a log is used.
+        batch_rows: Rows of one optimizer step after the warm start.
     """
 
     scenario: Scenario
@@ -40,12 +41,14 @@ class Cell:
     budget: float
     rate: float
     tuning: bool
+    batch_rows: int = TABLE["training"]["batch_rows"]
 
     @property
     def path(self) -> Path:
         """Where the result is kept."""
         folder = CACHE / "cells" / DIGEST / f"{self.scenario.name}{'-tuning' if self.tuning else ''}"
-        return folder / f"{self.arm.name}-b{self.budget:g}-r{self.rate:g}-s{self.seed}.json"
+        step = "" if self.batch_rows == TABLE["training"]["batch_rows"] else f"-n{self.batch_rows}"
+        return folder / f"{self.arm.name}-b{self.budget:g}-r{self.rate:g}{step}-s{self.seed}.json"
 
     def result(self) -> dict[str, Any]:
         """Return what was measured."""
@@ -104,7 +107,7 @@ def _setting(cell: Cell) -> Setting:
         false_click_rate=TABLE["noise"]["false_click_rate"] + scenario.flips,
         missed_click_rate=TABLE["noise"]["missed_click_rate"] + scenario.flips,
     )
-    return Setting(cell.arm, cell.budget, cell.rate, cell.seed, noise, scenario.delay_rounds)
+    return Setting(cell.arm, cell.budget, cell.rate, cell.seed, noise, scenario.delay_rounds, cell.batch_rows)
 
 
 def _undefined(cell: Cell, click_rate: float) -> str | None:

@@ -36,6 +36,7 @@ class Setting:
         seed: Of the order of rows.
         importance: Parameters of the strategies.
         delay_rounds: Rounds after which a click is known; 0 when labels are complete.
+        batch_rows: Rows of one optimizer step.
     """
 
     arm: Arm
@@ -44,6 +45,7 @@ class Setting:
     seed: int
     importance: ImportanceSettings
     delay_rounds: int = 0
+    batch_rows: int = _TRAINING["batch_rows"]
 
 
 def warm_start(stream: Stream, seed: int) -> BagLearner:
@@ -163,7 +165,7 @@ class ArmRun:
             again = np.stack([self._stream.label_N[old], weight, np.zeros(len(old))]).astype(np.float32)
             rows, columns = np.concatenate([rows, old]), np.concatenate([columns, again], axis=1)
         seed = self._setting.seed * 1_000_000 + number
-        batches = shuffled_batches([1] * len(rows), _TRAINING["batch_rows"], seed)
+        batches = shuffled_batches([1] * len(rows), self._setting.batch_rows, seed)
         self._learner.learn(rows, columns, batches)
         if self._reference is not None:
             decay = np.float32(_TRAINING["reference_decay"])
