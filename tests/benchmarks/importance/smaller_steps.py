@@ -43,7 +43,7 @@ def choose() -> None:
         "# Rows of an optimizer step and learning rate, chosen on development seeds by mean progressive AUC over the",
         f"# four streams, from all pairs of {_TABLE['batch_rows']} and {TABLE['grid']['learning_rates']}.",
         "# The AUC of the best rate at each step size stands beside the choice.",
-        "# Written by `python -m tests.benchmarks.bench_importance tune-steps`, committed before the report's seeds ran.",
+        "# Written by `python -m tests.benchmarks.bench_importance tune-steps`, before the report's seeds ran.",
         f'design = "{_DIGEST}"',
     ]
     for arm in ARMS:
