@@ -43,3 +43,11 @@ def test_rows_of_one_and_the_same_loss_are_kept_in_the_share_of_the_budget():
     same = ScoredRows(np.zeros(8), np.zeros(8), np.ones(8))
     pi = [strategy.weigh(same).inclusion_probability.mean() for _ in range(2000)]
     assert np.mean(pi[500:]) == pytest.approx(0.25, abs=0.01)
+
+
+@pytest.mark.parametrize("size", [1, 32])
+def test_what_rising_losses_cost_beyond_the_budget_is_repaid(size):
+    strategy = TopLoss(0.1)
+    calls = 32768 // size
+    pi = [strategy.weigh(rows(size, seed, mean=-5.0 + 4 * seed / calls)).inclusion_probability for seed in range(calls)]
+    assert np.concatenate(pi).mean() == pytest.approx(0.1, rel=0.01)
