@@ -109,9 +109,9 @@ def _head(families: dict[str, Family | None]) -> list[str]:
     return [
         "# Importance: what each strategy gains over uniform sampling at the same backward rows",
         "",
-        "Commands: `python -m tests.benchmarks.bench_importance tune --logs DIR`, commit chosen.toml, then "
-        "`python -m tests.benchmarks.bench_importance --logs DIR`. Every cell is in the .csv beside this file, every "
-        "interval and p value in the .json.",
+        "Commands: `python -m tests.benchmarks.bench_importance tune --logs DIR` and `... tune-steps`, commit "
+        "chosen.toml and chosen_steps.toml, then `python -m tests.benchmarks.bench_importance --logs DIR`. Every cell "
+        "is in the .csv beside this file, every interval and p value in the .json.",
         f"Date: {time.strftime('%Y-%m-%d', time.gmtime())}. {platform.python_implementation()} "
         f"{platform.python_version()}, {', '.join(f'{name} {version(name)}' for name in LIBRARIES)}; {os.cpu_count()} "
         f"cores, {_processor()}, shared with other work. Design {DIGEST} (settings.toml, and the rates in chosen.toml, "
@@ -135,7 +135,7 @@ def _head(families: dict[str, Family | None]) -> list[str]:
         "",
         *READING.read_text().splitlines(),
         "",
-        *(checked(primary, families["logs"]) if primary else []),
+        *(checked(primary, families["logs"], families["smaller steps"]) if primary else []),
     ]
 
 
