@@ -10,6 +10,7 @@ from typing import Literal
 from deploy.kafka_distribution import LocalKafkaError, find_java, jars_present
 from scorer.registry import ModelRegistry, RegistryError
 from scorer.settings import ScorerSettings
+from stream.compression import CODECS, unreadable_codecs
 from stream.error_line import error_line
 from stream.settings import JoinSettings, KafkaSettings, state_directory
 from stream.topic_admin import ClusterError, check_topics, connect_admin
@@ -51,7 +52,7 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Return what was found, from the ground up: disk, Java, cluster, topics, model, strategy, ports.
+    """Return what was found, from the ground up: disk, Java, codecs, cluster, topics, model, strategy, ports.
 
     Raises:
         ValueError: A setting is wrong.
@@ -61,6 +62,7 @@ def examine() -> list[Finding]:
     return [
         *examine_disk(state_directory(), shutil.disk_usage),
         *examine_local_kafka(named="bootstrap" in kafka.model_fields_set),
+        *examine_codecs(),
         *examine_cluster(kafka, join),
         *examine_model(registry),
         *examine_strategy(join, ScorerSettings(), TrainerSettings()),
@@ -118,6 +120,16 @@ def examine_cluster(kafka: KafkaSettings, join: JoinSettings) -> Iterator[Findin
         yield Finding("fail", "topics", f"{problem.topic}: {problem.what}", problem.remedy)
     if not problems:
         yield Finding("ok", "topics", "partitions, configuration and retention are as they should be")
+
+
+def examine_codecs() -> Iterator[Finding]:
+    """Yield whether both Kafka clients can read topics in every compression that a cluster may be set to."""
+    unreadable = unreadable_codecs()
+    for client, codec in unreadable:
+        remedy = f"install it with 'pip install \"{client}[{codec}]\"', as requirements.lock does"
+        yield Finding("fail", "codecs", f"{client} cannot read topics compressed with {codec}", remedy)
+    if not unreadable:
+        yield Finding("ok", "codecs", f"topics compressed with {', '.join(CODECS)} can be read")
 
 
 def examine_model(root: Path) -> Iterator[Finding]:

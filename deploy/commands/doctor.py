@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor() -> None:
-    """Check Java, Kafka, topics, retention, model, ports and disk; exit status 1 if something fails.
+    """Check Java, codecs, Kafka, topics, retention, model, ports and disk; exit status 1 if something fails.
 
     Example: millstream doctor
     """

@@ -8,6 +8,7 @@ from deploy.doctor import (
     Finding,
     examine,
     examine_cluster,
+    examine_codecs,
     examine_disk,
     examine_local_kafka,
     examine_model,
@@ -62,6 +63,22 @@ def test_a_cluster_that_does_not_answer_fails_with_the_remedy():
 
     assert (finding.state, finding.subject) == ("fail", "cluster")
     assert "millstream kafka up" in finding.remedy
+
+
+def test_every_codec_is_ok_when_the_locked_packages_are_there():
+    [finding] = examine_codecs()
+
+    assert finding.state == "ok"
+    assert "lz4" in finding.what
+
+
+def test_a_missing_codec_fails_with_what_to_install(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("kafka.codec.zstd", None)
+
+    [finding] = examine_codecs()
+
+    assert finding.state == "fail"
+    assert "kafka-python[zstd]" in finding.remedy
 
 
 @pytest.mark.kafka
@@ -124,7 +141,7 @@ def test_the_whole_examination_goes_from_the_ground_up(tmp_path: Path, monkeypat
 
     subjects = [finding.subject for finding in examine()]
 
-    assert list(dict.fromkeys(subjects)) == ["disk", "java", "cluster", "model", "strategy", "ports"]
+    assert list(dict.fromkeys(subjects)) == ["disk", "java", "codecs", "cluster", "model", "strategy", "ports"]
     assert len(set(DEFAULT_PORTS.values())) == len(DEFAULT_PORTS)
 
 
