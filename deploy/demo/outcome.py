@@ -51,7 +51,7 @@ def read_outcome(kafka: KafkaSettings, producer_ledger: Path) -> Outcome:
             if (examples := decode_examples(record.value))
         ]
     for scored_ms, partition, offset, examples in sorted(records, key=lambda entry: entry[:3]):
-        tracker.add_rows(partition, offset, [example.labeled.label_due_ms for example in examples])
+        freshness += tracker.add_rows(partition, offset, [example.labeled.label_due_ms for example in examples])
         freshness += tracker.add_score(examples[0].live.version, scored_ms)
         for example in examples:
             impression_id = example.labeled.impression.impression_id

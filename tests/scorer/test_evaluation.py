@@ -56,6 +56,17 @@ def test_a_row_is_fresh_when_a_champion_that_covers_it_first_scores() -> None:
     assert evaluator.evaluate().num_waiting == 1
 
 
+def test_a_row_that_is_read_after_a_later_version_is_credited_to_the_first_that_covers_it() -> None:
+    evaluator = ProgressiveEvaluator(SETTINGS)
+    due_ms = example(0).labeled.label_due_ms
+    evaluator.add_release(release("v2", {"0": 1, "1": 1}))
+    evaluator.add_release(release("v3", {"0": 9, "1": 9}))
+    evaluator.add_record(0, 1, [example(2, version="v2", scored_ms=due_ms + 10_000)])
+    evaluator.add_record(0, 2, [example(4, version="v3", scored_ms=due_ms + 70_000)])
+    report = evaluator.add_record(1, 0, [example(0, scored_ms=due_ms + 1_000)])
+    assert report.freshness == [10.0]
+
+
 def test_only_champions_make_rows_fresh() -> None:
     evaluator = ProgressiveEvaluator(SETTINGS)
     evaluator.add_record(0, 0, [example(0)])

@@ -1,3 +1,5 @@
+import random
+
 from scorer.freshness import MAX_VERSIONS, FreshnessTracker
 
 
@@ -84,3 +86,69 @@ def test_a_restored_tracker_settles_what_the_original_would() -> None:
     tracker.add_score("v2", 4_000)
     restored = FreshnessTracker.restore(tracker.snapshot())
     assert restored.add_release("v2", {"0": 6, "1": 4}) == [3.0, 2.0]
+
+
+def test_a_row_read_after_its_version_served_is_not_credited_to_the_next_version() -> None:
+    tracker = FreshnessTracker()
+    tracker.add_release("v2", {"0": 8, "1": 8})
+    tracker.add_score("v2", 11_000)
+    tracker.add_release("v3", {"0": 16, "1": 16})
+    tracker.add_score("v3", 71_000)
+    assert tracker.add_rows(1, 7, [1_000]) == [10.0]
+    assert tracker.add_rows(1, 8, [2_000]) == [69.0]
+    assert tracker.add_rows(1, 16, [3_000]) == []
+    assert tracker.num_waiting == 1
+
+
+def test_an_earlier_score_in_a_partition_that_is_read_later_counts() -> None:
+    tracker = FreshnessTracker()
+    tracker.add_release("v2", {"1": 8})
+    tracker.add_score("v2", 11_000)
+    tracker.add_score("v2", 6_000)
+    assert tracker.add_rows(1, 7, [1_000]) == [5.0]
+
+
+def test_partitions_read_in_any_order_settle_their_rows_as_if_read_by_time() -> None:
+    """Each partition's rows come in order; how the partitions take turns changes nothing once versions are known."""
+    releases = {f"v{number}": {"0": 10 * number, "1": 10 * number} for number in range(1, 9)}
+    served_ms = {version: 1_000 * (10 * number + 5) for number, version in enumerate(releases, start=1)}
+    expected = sorted(served_ms[f"v{offset // 10 + 1}"] / 1_000 - offset for offset in range(80) for _ in range(2))
+    for seed in range(20):
+        tracker, dice, settled = FreshnessTracker(), random.Random(seed), []
+        for version, covered in releases.items():
+            settled += tracker.add_release(version, covered)
+            settled += tracker.add_score(version, served_ms[version])
+        unread = [iter(range(80)), iter(range(80))]
+        left = [80, 80]
+        while any(left):
+            partition = dice.choice([number for number in (0, 1) if left[number]])
+            left[partition] -= 1
+            offset = next(unread[partition])
+            settled += tracker.add_rows(partition, offset, [1_000 * offset])
+        assert sorted(settled) == expected
+
+
+def test_what_was_served_when_is_bounded() -> None:
+    tracker = FreshnessTracker()
+    for number in range(MAX_VERSIONS + 5):
+        tracker.add_release(f"v{number}", {"0": number + 1})
+        tracker.add_score(f"v{number}", number)
+    assert len(tracker.snapshot()["served_offsets"]) == MAX_VERSIONS
+
+
+def test_a_restored_tracker_knows_what_was_served_without_reading_the_releases_again() -> None:
+    tracker = FreshnessTracker()
+    for version, covered, scored_ms in (("v2", 8, 11_000), ("v3", 16, 71_000)):
+        tracker.add_release(version, {"1": covered})
+        tracker.add_score(version, scored_ms)
+    restored = FreshnessTracker.restore(tracker.snapshot())
+    assert restored.add_score("v2", 90_000) == []
+    assert restored.add_rows(1, 7, [1_000]) == [10.0]
+
+
+def test_a_snapshot_from_before_served_offsets_were_kept_is_restored() -> None:
+    tracker = FreshnessTracker()
+    tracker.add_rows(0, 5, [1_000])
+    tracker.add_score("v2", 4_000)
+    old = {name: array for name, array in tracker.snapshot().items() if not name.startswith("served_")}
+    assert FreshnessTracker.restore(old).add_release("v2", {"0": 6}) == [3.0]  # type: ignore[arg-type]
