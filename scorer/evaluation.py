@@ -90,7 +90,6 @@ class ProgressiveEvaluator:
         drifts = dict.fromkeys(SIGNALS, 0)
         self._num_distinct += len(first_copies)
         served += self._freshness.add_rows(partition, offset, [row.labeled.label_due_ms for row in first_copies])
-        # One score that is not finite, from whoever wrote it, must not spoil every measure for a window.
         judged = [row for row in first_copies if math.isfinite(row.live.z)]
         if judged:
             self._window.add(judged)

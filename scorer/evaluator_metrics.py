@@ -1,4 +1,8 @@
-"""Metrics of the evaluator. A measure that is not known is not shown: no sample rather than a wrong one."""
+"""Metrics of the evaluator. A measure that is not known is not shown: no sample rather than a wrong one.
+
+Roles live, frozen and control score a row when its label is due and are compared on the rows that all of them scored;
+role served is the score the row was shown with, on the rows that carry one.
+"""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -11,11 +15,14 @@ from scorer.drift import SIGNALS
 from scorer.evaluation import COPIES, Evaluation, RecordReport
 
 QUALITIES = {
-    "auc": ("auc_ratio", "AUC on the rows that every role scored"),
+    "auc": (
+        "auc_ratio",
+        "AUC on the rows that every role scored; of role served, on the rows that carry the score they were shown with",
+    ),
     "auc_low": ("auc_low_ratio", "Lower end of its 95 % confidence interval"),
     "auc_high": ("auc_high_ratio", "Upper end of its 95 % confidence interval"),
-    "auc_within_query": ("within_query_auc_ratio", "The same over pairs of rows of one query"),
-    "log_loss": ("log_loss_nats", "Mean log loss on the rows that every role scored"),
+    "auc_within_query": ("within_query_auc_ratio", "The same AUC over pairs of rows of one query"),
+    "log_loss": ("log_loss_nats", "Mean log loss on the same rows as the AUC"),
     "normalized_entropy": ("normalized_entropy_ratio", "Log loss over the entropy of the click rate"),
     "calibration": ("calibration_ratio", "Mean score over click rate"),
 }
@@ -51,9 +58,17 @@ class EvaluationGauges(Collector):
             yield from _gauge(name, documentation, by_role, "role")
         if window.live_on_all is not None:
             yield from _gauge("all_rows_auc_ratio", "AUC of the live role on all rows", {"": window.live_on_all.auc})
+        if window.live_on_served is not None:
+            served = {"": window.live_on_served.auc}
+            yield from _gauge("served_rows_auc_ratio", "AUC of the live role on the rows of role served", served)
         yield from _gauge("ctr_ratio", "Clicks per impression in the window", {"": window.click_rate})
         yield from _gauge("window_rows", "Rows in the window", {"": window.num_rows})
-        yield from _gauge("common_rows", "Rows of the window that every role scored", {"": window.num_common})
+        yield from _gauge(
+            "common_rows", "Rows of the window that live, frozen and control scored", {"": window.num_common}
+        )
+        yield from _gauge(
+            "served_rows", "Rows of the window with the score they were shown with", {"": window.num_served}
+        )
         yield from _gauge("distinct_rows", "First copies judged, restarts included", {"": evaluation.num_distinct})
         yield from _gauge("waiting_rows", "Rows that no serving version has learned from", {"": evaluation.num_waiting})
         for quantile, name in QUANTILES.items():

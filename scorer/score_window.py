@@ -1,4 +1,9 @@
-"""The sliding window of progressive validation: the last rows, their labels and what each role said of them."""
+"""The sliding window of progressive validation: the last rows, their labels and what each role said of them.
+
+Two moments are judged. live, frozen and control scored a row when its label was due: a moment at which no version has
+learned from it, but at which the live one may have learned from rows that were shown after it. served is the score it
+was shown with, up to an attribution window earlier and often by an older version: what the shop's users got.
+"""
 
 import math
 from collections.abc import Sequence
@@ -13,8 +18,14 @@ from scorer.progressive import calibration, log_loss, normalized_entropy
 from stream.events import WeightedExample
 from stream.hashing import hash64
 
-Role = Literal["live", "frozen", "control"]
+Role = Literal["live", "frozen", "control", "served"]
 ROLES: tuple[Role, ...] = get_args(Role)
+
+COMPARED: tuple[Role, ...] = ("live", "frozen", "control")
+"""The first of ROLES: they scored at one moment and are compared on the rows that all of them scored."""
+
+MAX_SERVED_LOGIT = 36.0
+"""Bound of a served score's logit: beyond it a double holds no probability but 0 and 1, whose logits are infinite."""
 
 Doubles = npt.NDArray[np.float64]
 
@@ -25,7 +36,8 @@ class WindowSnapshot(TypedDict):
     Attributes:
         label: 1 clicked, 0 not, int8 [N].
         query: Hash of the query, 0 for a row without one, uint64 [N].
-        z: Logit by role in the order of ROLES, NaN where the role did not score the row, float64 [N, R].
+        z: Logit by role in the order of ROLES, NaN where the role did not score the row, float64 [N, R]; older
+            snapshots lack the last roles.
     """
 
     label: npt.NDArray[np.int8]
@@ -62,17 +74,22 @@ class WindowQuality:
 
     Attributes:
         num_rows: Rows in it.
-        num_common: Rows that every role scored; the roles are compared on these.
+        num_common: Rows that live, frozen and control scored, as far as they exist; they are compared on these.
+        num_served: Rows that carry the score they were shown with.
         click_rate: Over all rows; NaN without rows.
-        roles: Quality by role on the common rows; empty when they are too few or hold one class only.
+        roles: Quality by role, served on the rows that carry it and the others on the common rows; those are left out
+            whose rows are too few or hold one class only.
         live_on_all: Quality of the live role on all rows; None when they are too few or hold one class only.
+        live_on_served: The same on the rows that carry a served score, to compare it with.
     """
 
     num_rows: int
     num_common: int
+    num_served: int
     click_rate: float
     roles: dict[Role, Quality]
     live_on_all: Quality | None
+    live_on_served: Quality | None
 
 
 class ScoreWindow:
@@ -106,18 +123,20 @@ class ScoreWindow:
 
     def judge(self) -> WindowQuality:
         """Return what the window says now. Roles that scored nothing in it are left out."""
-        present = np.asarray((~np.isnan(self._z)).any(axis=0), dtype=np.bool_)
-        common = np.asarray(~np.isnan(self._z[:, present]).any(axis=1), dtype=np.bool_)
-        roles = {}
-        if self._is_enough(common):
-            roles = {role: self._quality(index, common) for index, role in enumerate(ROLES) if present[index]}
-        everything = np.ones(len(self), dtype=bool)
+        scored = ~np.isnan(self._z)
+        present = [role for role in COMPARED if scored[:, ROLES.index(role)].any()]
+        common = np.asarray(scored[:, [ROLES.index(role) for role in present]].all(axis=1), dtype=np.bool_)
+        served = np.asarray(scored[:, ROLES.index("served")], dtype=np.bool_)
+        asked = [(role, common) for role in present] + [("served", served)]
+        found = {role: quality for role, rows in asked if (quality := self._quality(role, rows)) is not None}
         return WindowQuality(
             num_rows=len(self),
-            num_common=int(common.sum()) if present.any() else 0,
+            num_common=int(common.sum()) if present else 0,
+            num_served=int(served.sum()),
             click_rate=float(self._label.mean()) if len(self) else math.nan,
-            roles=roles,
-            live_on_all=self._quality(ROLES.index("live"), everything) if self._is_enough(everything) else None,
+            roles=found,
+            live_on_all=self._quality("live", np.ones(len(self), dtype=np.bool_)),
+            live_on_served=self._quality("live", served),
         )
 
     def snapshot(self) -> WindowSnapshot:
@@ -128,7 +147,9 @@ class ScoreWindow:
     def restore(cls, snapshot: WindowSnapshot, size: int, min_rows: int) -> "ScoreWindow":
         """Return the window a snapshot was taken of; a smaller size keeps its newest rows."""
         window = cls(size, min_rows)
-        window._keep(snapshot["label"], snapshot["query"], snapshot["z"])
+        z = snapshot["z"]
+        unknown = np.full((len(z), len(ROLES) - z.shape[1]), np.nan)
+        window._keep(snapshot["label"], snapshot["query"], np.concatenate([z, unknown], axis=1))
         return window
 
     def _keep(self, label: npt.NDArray[np.int8], query: npt.NDArray[np.uint64], z: Doubles) -> None:
@@ -138,8 +159,11 @@ class ScoreWindow:
         label = self._label[rows]
         return len(label) >= self._min_rows and 0 < int(label.sum()) < len(label)
 
-    def _quality(self, role: int, rows: npt.NDArray[np.bool_]) -> Quality:
-        z, label, query = self._z[rows, role], self._label[rows], self._query[rows]
+    def _quality(self, role: Role, rows: npt.NDArray[np.bool_]) -> Quality | None:
+        """Judge a role on rows that it scored; None when they are too few or hold one class only."""
+        if not self._is_enough(rows):
+            return None
+        z, label, query = self._z[rows, ROLES.index(role)], self._label[rows], self._query[rows]
         asked = query != 0
         interval = delong_interval(z, label)
         return Quality(
@@ -160,4 +184,16 @@ def _query_hash(example: WeightedExample) -> int:
 
 def _logits(example: WeightedExample) -> tuple[float, ...]:
     scores = {"live": example.live, "frozen": example.frozen, "control": example.control}
-    return tuple(math.nan if (score := scores[role]) is None else score.z for role in ROLES)
+    # One score that is not finite, from whoever wrote it, must not spoil every measure for a window.
+    found = [score.z if (score := scores[role]) and math.isfinite(score.z) else math.nan for role in COMPARED]
+    return (*found, served_logit(example))
+
+
+def served_logit(example: WeightedExample) -> float:
+    """Return the logit of the score that the impression was shown with; NaN where there is none, or no probability."""
+    served = example.labeled.impression.served
+    if served is None or not 0.0 <= served.score <= 1.0:
+        return math.nan
+    with np.errstate(divide="ignore"):
+        z = np.log(served.score) - np.log1p(-served.score)
+    return float(np.clip(z, -MAX_SERVED_LOGIT, MAX_SERVED_LOGIT))

@@ -7,6 +7,7 @@ import numpy as np
 
 from deploy.demo.report import ScoredRows
 from scorer.freshness import FreshnessTracker
+from scorer.score_window import served_logit
 from stream.events import WeightedExample, decode_release
 from stream.example_batch import decode_examples
 from stream.producer_ledger import read_producer_ledger
@@ -86,5 +87,6 @@ def _scored_rows(
         live=np.array([example.live.z for example in examples], dtype=np.float64),
         frozen=np.array([example.frozen.z if example.frozen else np.nan for example in examples], dtype=np.float64),
         best=np.array([np.nan if value is None else value for value in best], dtype=np.float64),
+        served=np.array([served_logit(example) for example in examples], dtype=np.float64),
         version=np.array([example.live.version for example in examples], dtype=np.str_),
     )

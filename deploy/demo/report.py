@@ -30,6 +30,8 @@ class ScoredRows:
         live: Logit of the live version.
         frozen: Logit of the frozen version; NaN where it did not score the row.
         best: True click probability; NaN where nobody knows it (a recorded log).
+        served: Logit of the score the row was shown with; NaN where it carries none (live and frozen score it when
+            its label is due).
         version: Live version.
     """
 
@@ -38,6 +40,7 @@ class ScoredRows:
     live: Floats
     frozen: Floats
     best: Floats
+    served: Floats
     version: npt.NDArray[np.str_]
 
     def take(self, rows: npt.NDArray[np.bool_]) -> "ScoredRows":
@@ -60,7 +63,11 @@ class RunFacts:
 
 
 def summarise(rows: ScoredRows, audit: AuditReport, facts: RunFacts) -> dict[str, Any]:
-    """Return the flat object of summary.json. All AUCs are over the rows that every role scored."""
+    """Return the flat object of summary.json.
+
+    All AUCs are over the rows that live and frozen scored when the labels were due. Where rows carry the score they
+    were shown with, auc_served is over all that do, beside auc_live_on_served over the same.
+    """
     judged = rows.take(~np.isnan(rows.frozen))
     duration = float(rows.seconds[-1] - rows.seconds[0]) if len(rows.seconds) > 1 else 0.0
     before = (
@@ -92,6 +99,7 @@ def summarise(rows: ScoredRows, audit: AuditReport, facts: RunFacts) -> dict[str
         **_aucs(judged, ""),
         **_aucs(judged.take(before), "_before_turn"),
         **_aucs(judged.take(late), "_late"),
+        **_served_aucs(rows),
         "normalized_entropy_live": _rounded(normalized_entropy(judged.live, judged.label)),
         "normalized_entropy_frozen": _rounded(normalized_entropy(judged.frozen, judged.label)),
         "calibration_live": _rounded(calibration(judged.live, judged.label)),
@@ -116,6 +124,13 @@ def _aucs(rows: ScoredRows, suffix: str) -> dict[str, float | None]:
         f"auc_frozen{suffix}": _auc(rows.frozen, rows.label),
         f"auc_best_possible{suffix}": _auc(rows.best, rows.label),
     }
+
+
+def _served_aucs(rows: ScoredRows) -> dict[str, float | None]:
+    shown = rows.take(~np.isnan(rows.served))
+    if not len(shown.label):
+        return {}
+    return {"auc_served": _auc(shown.served, shown.label), "auc_live_on_served": _auc(shown.live, shown.label)}
 
 
 def _auc(score: Floats, label: npt.NDArray[np.int8]) -> float | None:

@@ -108,7 +108,13 @@ def shown_by(process: str) -> CollectorRegistry:
             calibration=1.0,
         )
         window = WindowQuality(
-            num_rows=1, num_common=1, click_rate=0.1, roles=dict.fromkeys(ROLES, quality), live_on_all=quality
+            num_rows=1,
+            num_common=1,
+            num_served=1,
+            click_rate=0.1,
+            roles=dict.fromkeys(ROLES, quality),
+            live_on_all=quality,
+            live_on_served=quality,
         )
         metrics.gauges.show(
             Evaluation(

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -21,7 +23,15 @@ def evaluation(*, within_query: float = float("nan"), freshness: dict[float, flo
         normalized_entropy=0.9,
         calibration=1.1,
     )
-    window = WindowQuality(num_rows=500, num_common=100, click_rate=0.15, roles={"live": quality}, live_on_all=quality)
+    window = WindowQuality(
+        num_rows=500,
+        num_common=100,
+        num_served=300,
+        click_rate=0.15,
+        roles={"live": quality, "served": replace(quality, auc=0.68)},
+        live_on_all=quality,
+        live_on_served=replace(quality, auc=0.71),
+    )
     return Evaluation(
         window=window, num_distinct=900, freshness=freshness or {}, num_waiting=4, mean_loss=0.4, mean_rate=0.15
     )
@@ -45,6 +55,13 @@ def test_an_evaluation_is_shown_by_role(shown: CollectorRegistry) -> None:
     assert value(shown, "all_rows_auc_ratio") == 0.7
     assert value(shown, "ctr_ratio") == 0.15
     assert value(shown, "freshness_p95_seconds") == 9.0
+
+
+def test_the_score_a_row_was_shown_with_stands_beside_the_live_one_on_the_same_rows(shown: CollectorRegistry) -> None:
+    EvaluatorMetrics(shown).gauges.show(evaluation())
+    assert value(shown, "auc_ratio", role="served") == 0.68
+    assert value(shown, "served_rows_auc_ratio") == 0.71
+    assert value(shown, "served_rows") == 300
 
 
 def test_a_measure_that_is_undefined_is_left_out(shown: CollectorRegistry) -> None:

@@ -49,6 +49,7 @@ def scored_rows(num_rows: int = 1_000) -> ScoredRows:
         live=truth + 0.3 * random.normal(size=num_rows),
         frozen=frozen,
         best=best,
+        served=np.full(num_rows, np.nan),
         version=np.array([f"00000000-{1 + row // 250:06d}" for row in range(num_rows)]),
     )
 
@@ -79,6 +80,15 @@ def test_every_auc_is_over_the_rows_that_every_role_scored(suffix: str, first: f
     for role, score in {"live": rows.live, "frozen": rows.frozen, "best_possible": rows.best}.items():
         expected = roc_auc_score(rows.label[chosen], score[chosen])
         assert summary[f"auc_{role}{suffix}"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_served_scores_are_summarised_where_rows_carry_them_beside_the_live_ones():
+    rows = scored_rows()
+    shown = np.arange(1_000) % 3 == 0
+    rows = replace(rows, served=np.where(shown, 0.5 * rows.live, np.nan))
+    summary = summarise(rows, AUDIT, FACTS)
+    expected = roc_auc_score(rows.label[shown], rows.live[shown])
+    assert summary["auc_served"] == summary["auc_live_on_served"] == pytest.approx(expected, abs=1e-4)
 
 
 def test_late_is_the_last_third_of_the_stream():
