@@ -34,6 +34,7 @@ METRICS_PORT = 9102
 
 _RETRY_SECONDS = 0.5
 _SHOW_SECONDS = 2.0
+_BLIND_SECONDS = 10 * _SHOW_SECONDS
 _DRAIN_SECONDS = 10.0
 
 
@@ -78,6 +79,8 @@ class ScorerAgent:
         self._positions: dict[TP, int] = {}
         self._membership = Membership(app, metrics.group, self._drop)
         self._moved = 0
+        self._unread = 0
+        self._looked_at: float | None = None
 
     async def read(self, stream: StreamT[bytes]) -> None:
         """Take records as they come, up to two micro-batches ahead; nothing leaves this loop but a cancellation."""
@@ -109,7 +112,9 @@ class ScorerAgent:
         while True:
             await asyncio.to_thread(return_freed_memory)
             self._metrics.queue.set(len(self._queue))
-            self._metrics.lag.set(num_unread(self._app, self._positions))
+            self._unread = num_unread(self._app, self._positions)
+            self._looked_at = time.monotonic()
+            self._metrics.lag.set(self._unread)
             await asyncio.sleep(_SHOW_SECONDS)
 
     async def drain(self, _app: Any, **_: Any) -> None:
@@ -121,8 +126,10 @@ class ScorerAgent:
             structlog.get_logger(__name__).warning("drain_incomplete", remedy="its rows will be read again")
 
     def progress(self) -> Progress:
-        """Return a look at this worker for the watchdog."""
-        working = bool(self._queue) or not self._idle.is_set() or num_unread(self._app, self._positions) > 0
+        """Return a look at this worker for the watchdog, whose thread must not ask Faust's consumer."""
+        # Once the event loop stands still, nobody knows any more what is unread.
+        blind = self._looked_at is not None and time.monotonic() - self._looked_at > _BLIND_SECONDS
+        working = blind or bool(self._queue) or not self._idle.is_set() or self._unread > 0
         return Progress(
             waiting=self._membership.rebalancing or working, moved=self._moved + self._membership.num_assignments
         )

@@ -20,6 +20,7 @@ from stream.logs import configure_logging
 from stream.releases import ReleaseFollower
 from stream.settings import KafkaSettings, MetricsSettings
 from stream.topics import topic_name
+from stream.watchdog import StopRequest, start_watchdog
 
 METRICS_PORT = 9103
 
@@ -158,10 +159,12 @@ def run() -> None:
     """
     configure_logging("evaluator")
     kafka, settings = KafkaSettings(), EvaluatorSettings()
-    stopping = threading.Event()
+    stopping = StopRequest()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     registry = process_registry()
     metrics = EvaluatorMetrics(registry)
     serve_metrics(MetricsSettings(), METRICS_PORT, registry)
-    EvaluatorLoop(kafka, settings, metrics).run(stopping)
+    loop = EvaluatorLoop(kafka, settings, metrics)
+    start_watchdog(stopping.progress, settings.stall_seconds)
+    loop.run(stopping)

@@ -20,6 +20,9 @@ class EvaluatorSettings(MillstreamSettings, group="evaluator"):
     )
     export_seconds: float = Field(1.0, gt=0, description="pause between two evaluations")
     snapshot_seconds: float = Field(10.0, gt=0, description="pause between two snapshots of the evaluator's state")
+    stall_seconds: float = Field(
+        120.0, gt=0, description="the process ends itself when its loop has not turned for so long"
+    )
     directory: Path | None = Field(
         None, description="where the snapshot is kept; `evaluator` in the state directory when unset"
     )

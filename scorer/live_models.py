@@ -20,6 +20,7 @@ from scorer.registry import ModelRegistry, RegistryError
 from scorer.settings import ModelSettings, ScorerSettings
 from stream.events import Alias, ModelRelease
 from stream.releases import ReleaseFollower
+from stream.vital_thread import vital_thread
 
 POLL_MS = 200
 RETRY_SECONDS = 5.0
@@ -96,7 +97,7 @@ class ReleaseLoader:
             # What could not be read may become readable, so every round tries again.
             try:
                 latest |= {release.alias: release for release in follower.poll(timeout_ms=1_000)}
-            except KafkaError as error:
+            except (KafkaError, OSError) as error:
                 log.warning("releases_unreadable", message=str(error))
                 time.sleep(1.0)
 
@@ -116,6 +117,9 @@ class ReleaseLoader:
 
 class LiveModels:
     """Follows the releases in a thread of its own: prepares each new champion aside and switches to it.
+
+    Whatever is wrong with a release, the live version serves on. Any other error ends the process: a thread that died
+    would leave an old version serving for ever, and one that died in a switch a mixed one.
 
     The engine lets no switch happen inside a call of `score`, so versions never mix in a micro-batch.
 
@@ -147,7 +151,8 @@ class LiveModels:
         self._unread: dict[Alias, ModelRelease] = {}
         self._retry_at = 0.0
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="model-releases", daemon=True)
+        self._thread = vital_thread(self._follow, "model-releases")
+        metrics.releases_polled.set_function(lambda: follower.polled_seconds)
         metrics.show_version(bundle.version)
         # The champion that was loaded is no swap; one that could not be loaded at the start is tried again here.
         self.apply(
@@ -187,7 +192,7 @@ class LiveModels:
         while not self._stopping.is_set():
             try:
                 releases = self._follower.poll(timeout_ms=POLL_MS)
-            except KafkaError as error:
+            except (KafkaError, OSError) as error:
                 structlog.get_logger(__name__).warning("releases_unreadable", message=str(error))
                 self._stopping.wait(1.0)
                 continue

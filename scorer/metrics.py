@@ -52,6 +52,11 @@ class ModelMetrics:
         )
         for result in ("loaded", "failed"):
             self.frozen_loads.labels(result)
+        self.releases_polled = Gauge(
+            f"millstream_{process}_releases_polled_timestamp_seconds",
+            "When the model releases were last polled; one that stands still means that no new version will serve",
+            registry=registry,
+        )
         self.model_number = Gauge(
             f"millstream_{process}_model_number", "Number of the live version in its line", registry=registry
         )

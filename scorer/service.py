@@ -2,11 +2,9 @@
 
 import asyncio
 import signal
-import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from typing import TypeVar
 
 import msgspec
@@ -18,6 +16,7 @@ from msgspec import Struct
 from starlette.exceptions import HTTPException
 
 from scorer.engine import ScoredBatch
+from scorer.first_champion import FirstChampion
 from scorer.http_messages import (
     ErrorBody,
     ErrorResponse,
@@ -152,17 +151,9 @@ def run() -> None:
     # The frozen version is for the evaluator's comparison; nobody is served by it.
     scorer = ScorerSettings(frozen_share=0.0)
     follower = ReleaseFollower(KafkaSettings())
-    latest = follower.catch_up()
-    loaded: list[LiveModels] = []
-    with ExitStack() as stack:
-
-        def load() -> None:
-            bundle, releases = loader.wait_for_champion(follower, latest)
-            models = LiveModels(bundle, follower, releases, loader=loader, settings=scorer, metrics=metrics.model)
-            loaded.append(stack.enter_context(models))
-
-        threading.Thread(target=load, name="first-champion", daemon=True).start()
-        app = create_service(lambda: loaded[0] if loaded else None, settings, metrics)
+    first = FirstChampion(follower, follower.catch_up(), loader=loader, settings=scorer, metrics=metrics.model)
+    with first:
+        app = create_service(lambda: first.models, settings, metrics)
         # uvicorn drains on these and then raises them again for whoever listened before: that must not end us.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)

@@ -27,6 +27,7 @@ class ReleaseFollower:
     """Reads every release, oldest first, and goes on with new ones as they are announced.
 
     Not thread-safe: one thread polls. A record that is no release is logged, counted in `num_unusable` and passed.
+    `polled_seconds` tells when it last polled, epoch seconds: who follows no longer stands still.
 
     Args:
         kafka: Cluster and topic prefix.
@@ -48,6 +49,7 @@ class ReleaseFollower:
             reconnect_backoff_max_ms=1_000,
         )
         self.num_unusable = 0
+        self.polled_seconds = 0.0
         if topic not in self._consumer.topics():
             self._consumer.close()
             message = f"topic {topic} does not exist at {kafka.bootstrap}; run 'millstream topics apply'"
@@ -58,6 +60,7 @@ class ReleaseFollower:
     def poll(self, timeout_ms: int = 0) -> list[ModelRelease]:
         """Return the releases that came since the last call, in order; wait up to the time-out for the first."""
         records = self._consumer.poll(timeout_ms=timeout_ms).get(self._partition, [])
+        self.polled_seconds = time.time()
         return [release for record in records if (release := self._decode(record)) is not None]
 
     def catch_up(self) -> dict[Alias, ModelRelease]:

@@ -2,7 +2,6 @@
 
 import signal
 import sys
-from threading import Event
 
 import structlog
 from kafka.errors import KafkaError
@@ -11,6 +10,7 @@ from scorer.settings import ModelSettings
 from stream.exposition import process_registry, serve_metrics
 from stream.logs import configure_logging
 from stream.settings import KafkaSettings, MetricsSettings
+from stream.watchdog import StopRequest, start_watchdog
 from trainer.metrics import TrainerMetrics
 from trainer.process import run_trainer
 from trainer.settings import GateSettings, TrainerSettings
@@ -21,13 +21,14 @@ METRICS_PORT = 9104
 def run() -> None:
     """Run the trainer until SIGTERM or SIGINT; then finish the update that runs, and return."""
     configure_logging("trainer")
-    stopping = Event()
+    stopping, settings = StopRequest(), TrainerSettings()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stopping.set())
     registry = process_registry()
     metrics = TrainerMetrics(registry)
     serve_metrics(MetricsSettings(), METRICS_PORT, registry)
-    run_trainer(KafkaSettings(), ModelSettings(), TrainerSettings(), GateSettings(), metrics, stopping.is_set)
+    start_watchdog(stopping.progress, settings.stall_seconds)
+    run_trainer(KafkaSettings(), ModelSettings(), settings, GateSettings(), metrics, stopping.is_set)
     structlog.get_logger(__name__).info("trainer_stopped")
 
 

@@ -52,6 +52,9 @@ class TrainerSettings(MillstreamSettings, group="trainer"):
     start: Literal["beginning", "end"] = Field(
         "beginning", description="where in weighted-examples a new model line begins to learn"
     )
+    stall_seconds: float = Field(
+        900.0, gt=0, description="the process ends itself when its loop has not turned for so long; above any update"
+    )
     seed: int = Field(0, ge=0, description="seed of the order of rows in every update")
 
 

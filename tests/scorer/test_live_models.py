@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from kafka.errors import KafkaConnectionError
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
@@ -20,6 +21,8 @@ CPU = ModelSettings(device="cpu")
 
 class SilentFollower:
     """A follower that has nothing to tell."""
+
+    polled_seconds = 0.0
 
     def poll(self, timeout_ms: int = 0) -> list[ModelRelease]:
         return []
@@ -154,6 +157,63 @@ def test_a_broken_champion_at_the_start_lets_its_predecessor_serve(
 def test_a_location_that_is_no_path_is_refused_with_the_remedy() -> None:
     with pytest.raises(RegistryError, match="mount the registry"):
         open_registry("s3://bucket/models")
+
+
+class BrokenFollower(SilentFollower):
+    """A follower that fails with one error after the other, then has something to tell."""
+
+    def __init__(self, errors: list[Exception], *releases: ModelRelease) -> None:
+        self._errors = errors
+        self._releases = list(releases)
+
+    def poll(self, timeout_ms: int = 0) -> list[ModelRelease]:
+        if self._errors:
+            raise self._errors.pop(0)
+        found, self._releases = self._releases, []
+        self.polled_seconds = 42.0
+        return found
+
+
+@pytest.fixture
+def ended(monkeypatch: pytest.MonkeyPatch) -> list[BaseException]:
+    """Return the errors that would have ended the process."""
+    errors: list[BaseException] = []
+    monkeypatch.setattr("stream.vital_thread.end_process", lambda _what, error, **_facts: errors.append(error))
+    return errors
+
+
+def followed(published: Published, shown: CollectorRegistry, follower: SilentFollower) -> LiveModels:
+    loader = ReleaseLoader(CPU)
+    bundle = loader.load(published.release(0))
+    metrics = ModelMetrics(shown, "scorer")
+    return LiveModels(bundle, follower, {}, loader=loader, settings=ScorerSettings(), metrics=metrics)
+
+
+def test_an_unexpected_error_in_the_thread_ends_the_process(
+    published: Published, shown: CollectorRegistry, ended: list[BaseException]
+) -> None:
+    error = RuntimeError("unexpected")
+    with followed(published, shown, BrokenFollower([error])):
+        wait_until(lambda: ended == [error], "the end of the process")
+
+
+def test_an_error_in_a_switch_ends_the_process(
+    published: Published, shown: CollectorRegistry, ended: list[BaseException]
+) -> None:
+    models = followed(published, shown, BrokenFollower([], published.release(1)))
+    models.slot.switch = lambda _staged: 1 / 0
+    with models:
+        wait_until(lambda: [type(error) for error in ended] == [ZeroDivisionError], "the end of the process")
+
+
+@pytest.mark.parametrize("error", [KafkaConnectionError("the broker is away"), OSError("no route to host")])
+def test_a_broker_that_is_away_does_not_end_it(
+    published: Published, shown: CollectorRegistry, ended: list[BaseException], error: Exception
+) -> None:
+    with followed(published, shown, BrokenFollower([error], published.release(1))) as models:
+        wait_until(lambda: models.version == "00000000-000001", "the swap")
+    assert ended == []
+    assert shown.get_sample_value("millstream_scorer_releases_polled_timestamp_seconds") == 42.0
 
 
 @pytest.mark.kafka
