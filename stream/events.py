@@ -6,7 +6,7 @@
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 SCHEMA_VERSION = 1
 """Version written into every event. Readers accept every version up to this one."""
@@ -146,7 +146,11 @@ class WeightedExample(Struct, frozen=True, kw_only=True):
 
 
 class GateResult(Struct, frozen=True, kw_only=True):
-    """Why a candidate was promoted or held. Differences are candidate minus live on the same rows."""
+    """Why a candidate was promoted or held. Differences are candidate minus live on the same rows.
+
+    `auc_detectable_harm` is the power of the judgement: the smallest loss of AUC that it would have held with a
+    probability of 80 %; absent where AUC did not decide.
+    """
 
     decision: Literal["promote", "hold", "exempt"]
     reason: str
@@ -159,6 +163,7 @@ class GateResult(Struct, frozen=True, kw_only=True):
     log_loss_candidate: float | None = None
     log_loss_live: float | None = None
     calibration_candidate: float | None = None
+    auc_detectable_harm: float | UnsetType | None = UNSET
 
 
 class ModelRelease(Struct, frozen=True, kw_only=True):

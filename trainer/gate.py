@@ -1,11 +1,17 @@
-"""The gate: may the weights just judged serve? They are held only on evidence of harm."""
+"""The gate: may the weights just judged serve? They are held only on evidence of harm.
+
+Everything here is defined for any rows with finite logits: no click, nothing but clicks, scores that are all 0 or all
+1. A gate that raised would raise again whenever its plan is repeated.
+"""
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import UNSET
 
 from scorer.auc import Interval, auc, auc_difference_interval
 from scorer.progressive import calibration, log_loss, row_log_loss, sigmoid
@@ -13,10 +19,19 @@ from stream.events import GateResult
 from trainer.settings import GateSettings
 
 Doubles = npt.NDArray[np.float64]
-HoldReason = Literal["auc_harm", "log_loss_harm", "calibration", "non_finite", "golden_query"]
+HoldReason = Literal[
+    "auc_harm", "log_loss_harm", "calibration", "non_finite", "golden_query", "judging_failed", "unpublishable"
+]
+"""judging_failed: an error while judging; unpublishable: the registry refused the version."""
 HOLD_REASONS: tuple[HoldReason, ...] = get_args(HoldReason)
 
-_Z_95 = 1.96
+POWER = 0.8
+"""Probability with which a harm as large as the detectable one is held."""
+
+_Z_95 = NormalDist().inv_cdf(0.975)
+_Z_POWER = NormalDist().inv_cdf(POWER)
+_SMALLEST_SUM = 1e-300
+"""Floor of a sum of scores, which is 0 where every one of them underflows."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +96,10 @@ def first_evidence(rows: JudgedRows, newest_ms: int) -> Evidence:
 def judge(evidence: Evidence, settings: GateSettings) -> GateResult | None:
     """Return the decision, or None while the pool holds too few clicks and the time limit has not passed.
 
-    Pooled AUC decides when there are enough clicks; the newest plan's rows may also hold alone, so that weights judged
-    earlier cannot vouch for those that would serve. Asking for proof of gain instead would hold most good updates:
-    consecutive versions differ by less than a plan's rows can show.
+    Ranking is judged by AUC once there are enough clicks; the scores themselves, which are served as probabilities, by
+    log loss and calibration whenever a decision is due. The newest plan's rows may also hold alone, so that weights
+    judged earlier cannot vouch for those that would serve. Asking for proof of gain instead would hold most good
+    updates: consecutive versions differ by less than a plan's rows can show.
     """
     pooled = evidence.pooled
     if not np.isfinite(pooled.z_candidate).all():
@@ -91,14 +107,10 @@ def judge(evidence: Evidence, settings: GateSettings) -> GateResult | None:
     enough = pooled.num_clicks >= settings.min_clicks
     if not enough and evidence.until_ms - evidence.since_ms < settings.max_wait_seconds * 1000:
         return None
-    difference = auc_difference_interval(pooled.z_candidate, pooled.z_live, pooled.label)
-    if enough and (_harms(difference, settings) or _harms(_difference(evidence.newest), settings)):
-        return _result("hold", "auc_harm", pooled, difference)
-    if not enough and log_loss_difference(pooled).low > settings.max_log_loss_harm:
-        return _result("hold", "log_loss_harm", pooled, difference)
-    if is_miscalibrated(pooled, settings.max_calibration):
-        return _result("hold", "calibration", pooled, difference)
-    return _result("promote", "no_harm", pooled, difference)
+    difference = _auc_difference(pooled)
+    detectable = detectable_auc_harm(difference, settings) if enough else math.nan
+    reason = _harm(evidence, difference, settings, by_auc=enough)
+    return _result("hold" if reason else "promote", reason or "no_harm", pooled, difference, detectable)
 
 
 def held(reason: HoldReason, evidence: Evidence) -> GateResult:
@@ -116,6 +128,29 @@ def log_loss_difference(rows: JudgedRows) -> Interval:
     return Interval(mean, mean - half, mean + half)
 
 
+def tolerated_log_loss_harm(rows: JudgedRows, settings: GateSettings) -> float:
+    """Return by how many nats the candidate's mean log loss may surely exceed the live version's.
+
+    A share of the click rate's entropy, so that it means the same at a rate of 1 % as at 50 %. The rate is the observed
+    one or, where that has the smaller entropy, what the live version promises: rows without any click, of which there
+    were few, would otherwise tolerate nothing.
+    """
+    observed = float(rows.label.mean())
+    promised = float(sigmoid(rows.z_live).mean())
+    return settings.max_log_loss_harm * max(_entropy(observed), _entropy(promised))
+
+
+def detectable_auc_harm(difference: Interval, settings: GateSettings) -> float:
+    """Return the smallest loss of AUC that would have been held with probability `POWER` on these rows.
+
+    An update is held when the upper end of the interval lies below -max_auc_harm. With standard error s, a true loss of
+    max_auc_harm + (z_0.975 + z_POWER) s does that with probability POWER; s is the interval's half-width / z_0.975.
+    NaN where the rows give no interval.
+    """
+    standard_error = (difference.high - difference.low) / 2 / _Z_95
+    return settings.max_auc_harm + (_Z_95 + _Z_POWER) * standard_error
+
+
 def is_miscalibrated(rows: JudgedRows, limit: float) -> bool:
     """Return whether mean score / CTR is surely out of bounds, and further off than the live version's.
 
@@ -123,22 +158,42 @@ def is_miscalibrated(rows: JudgedRows, limit: float) -> bool:
     moves, both are off, and holding the better one would keep the worse one serving.
     """
     num_clicks = max(0.5, rows.label.sum())
-    off = math.log(float(sigmoid(rows.z_candidate).sum()) / num_clicks)
-    off_live = math.log(float(sigmoid(rows.z_live).sum()) / num_clicks)
+    off, off_live = (
+        math.log(max(_SMALLEST_SUM, float(sigmoid(z).sum())) / num_clicks) for z in (rows.z_candidate, rows.z_live)
+    )
     doubt = _Z_95 / math.sqrt(num_clicks)
     return abs(off) - doubt > math.log(limit) and abs(off) > abs(off_live)
 
 
-def _difference(rows: JudgedRows) -> Interval:
+def _harm(
+    evidence: Evidence, difference: Interval, settings: GateSettings, *, by_auc: bool
+) -> Literal["auc_harm", "log_loss_harm", "calibration"] | None:
+    pooled, newest = evidence.pooled, evidence.newest
+    if by_auc and any(one.high < -settings.max_auc_harm for one in (difference, _auc_difference(newest))):
+        return "auc_harm"
+    if is_miscalibrated(pooled, settings.max_calibration):
+        return "calibration"
+    if pooled.num_rows and any(
+        log_loss_difference(rows).low > tolerated_log_loss_harm(pooled, settings) for rows in (pooled, newest)
+    ):
+        return "log_loss_harm"
+    return None
+
+
+def _auc_difference(rows: JudgedRows) -> Interval:
     return auc_difference_interval(rows.z_candidate, rows.z_live, rows.label)
 
 
-def _harms(difference: Interval, settings: GateSettings) -> bool:
-    return difference.high < -settings.max_auc_harm
+def _entropy(rate: float) -> float:
+    return -sum(share * math.log(share) for share in (rate, 1 - rate) if share > 0)
 
 
 def _result(
-    decision: Literal["promote", "hold"], reason: str, rows: JudgedRows, difference: Interval | None = None
+    decision: Literal["promote", "hold"],
+    reason: str,
+    rows: JudgedRows,
+    difference: Interval | None = None,
+    detectable: float = math.nan,
 ) -> GateResult:
     judged = rows.num_rows > 0 and bool(np.isfinite(rows.z_candidate).all())
     return GateResult(
@@ -150,6 +205,7 @@ def _result(
         auc_live=_number(auc(rows.z_live, rows.label)) if judged else None,
         auc_difference_low=_number(difference.low) if difference else None,
         auc_difference_high=_number(difference.high) if difference else None,
+        auc_detectable_harm=UNSET if math.isnan(detectable) else detectable,
         log_loss_candidate=_number(log_loss(rows.z_candidate, rows.label)) if judged else None,
         log_loss_live=_number(log_loss(rows.z_live, rows.label)) if judged else None,
         calibration_candidate=_number(calibration(rows.z_candidate, rows.label)) if judged else None,

@@ -63,6 +63,12 @@ class GateMetrics:
         )
         self.holds = _counters(registry, "holds_total", "Updates held, by reason", "reason", HOLD_REASONS)
         self.holds_in_row = _gauge(registry, "holds_in_row_count", "Holds since the last promotion")
+        self.detectable_harm = _gauge(
+            registry,
+            "gate_detectable_auc_harm_ratio",
+            "Smallest loss of AUC that the last judgement by AUC would have held with a probability of 80 %",
+        )
+        self.detectable_harm.set(math.nan)
         self.promotions = _counter(registry, "promotions_total", "Versions promoted")
         self.promoted_number = _gauge(registry, "promoted_number", "Number of the champion within its model line")
         self.discarded_rows = _counter(
@@ -78,6 +84,8 @@ class GateMetrics:
         self.decisions.labels(decision).inc()
         if result and result.decision == "hold":
             self.holds.labels(result.reason).inc()
+        if result and isinstance(result.auc_detectable_harm, float):
+            self.detectable_harm.set(result.auc_detectable_harm)
 
 
 class TrainerMetrics:

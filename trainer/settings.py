@@ -63,13 +63,18 @@ class GateSettings(MillstreamSettings, group="gate"):
 
     min_clicks: int = Field(100, ge=2, description="clicks the pooled evidence must hold before AUC decides")
     max_wait_seconds: float = Field(
-        1800.0, gt=0, description="record time after which log loss and calibration decide without the clicks"
+        1800.0,
+        gt=0,
+        description="record time after which log loss and calibration decide alone, without the clicks that AUC needs",
     )
     max_auc_harm: float = Field(
         0.01, ge=0, description="held when the 95 % interval of the AUC difference to live lies wholly below minus this"
     )
     max_log_loss_harm: float = Field(
-        0.01, ge=0, description="held at the time limit when the 95 % interval of the log loss difference is above this"
+        0.05,
+        ge=0,
+        description="held when the 95 % interval of the log loss difference to live lies wholly above this share of "
+        "the click rate's entropy",
     )
     max_calibration: float = Field(
         2.0,

@@ -5,7 +5,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from scorer.importance.stability import Stability
 from stream.events import GateResult
-from trainer.metrics import DECISIONS, STAGES, TrainerMetrics
+from trainer.metrics import DECISIONS, STAGES, GateMetrics, TrainerMetrics
 
 
 @pytest.fixture
@@ -68,3 +68,11 @@ def test_stability_is_not_a_number_until_it_is_known(registry):
     assert all(math.isnan(value) for value in shown())
     metrics.probe.show(Stability(0.9, 0.8, 0.7, 0.6, 0.1))
     assert shown() == [0.8, 0.6, 0.1]
+
+
+def test_the_power_of_the_last_judgement_by_auc_is_shown():
+    gate = GateMetrics(CollectorRegistry())
+    assert math.isnan(gate.detectable_harm._value.get())
+    gate.count_decision(GateResult(decision="promote", reason="no_harm", auc_detectable_harm=0.04), stopped=False)
+    gate.count_decision(GateResult(decision="hold", reason="log_loss_harm"), stopped=False)
+    assert gate.detectable_harm._value.get() == 0.04
