@@ -18,9 +18,9 @@ from scorer.importance.running import REMEMBERED_ROWS
 from scorer.importance.strategies import build_strategy
 from scorer.live_models import LiveModels, ReleaseLoader
 from scorer.metrics import ScorerMetrics
-from scorer.micro_batch import MicroBatch, MicroBatchScorer, RawRow
+from scorer.micro_batch import MicroBatch, MicroBatchScorer, RawRow, UnscorableError
 from scorer.recent_examples import recent_examples
-from scorer.scoring import Scoring
+from scorer.scoring import Scoring, StrategyError
 from scorer.settings import ModelSettings, ScorerSettings
 from stream.app import Delivery, DeliveryError, Membership, create_app, deliver, num_unread, run_app
 from stream.exposition import process_registry, serve_metrics
@@ -28,6 +28,7 @@ from stream.logs import configure_logging
 from stream.releases import ReleaseFollower
 from stream.settings import KafkaSettings, MetricsSettings
 from stream.topics import topic_name
+from stream.vital_thread import end_process
 from stream.watchdog import Progress, start_watchdog
 
 METRICS_PORT = 9102
@@ -81,6 +82,7 @@ class ScorerAgent:
         self._moved = 0
         self._unread = 0
         self._looked_at: float | None = None
+        self._failure: str | None = None
 
     async def read(self, stream: StreamT[bytes]) -> None:
         """Take records as they come, up to two micro-batches ahead; nothing leaves this loop but a cancellation."""
@@ -154,10 +156,18 @@ class ScorerAgent:
         self._scoring.frozen = self._models.frozen
         try:
             scored = await asyncio.get_running_loop().run_in_executor(self._executor, self._scorer.process, rows)
+        except (StrategyError, UnscorableError) as error:
+            # No other model version would mend it, and going on would drain the stream into the dead letters.
+            end_process("scoring_broken", error, version=self._models.version, strategy=self._scoring.strategy.name)
         except Exception as error:  # noqa: BLE001 (the rows are kept; a rollback or the watchdog ends it)
             self._metrics.score_failures.inc()
-            structlog.get_logger(__name__).error("scoring_failed", version=self._models.version, message=str(error))
+            traceback = error if str(error) != self._failure else None  # once, not at every attempt
+            self._failure = str(error)
+            structlog.get_logger(__name__).error(
+                "scoring_failed", version=self._models.version, message=self._failure, exc_info=traceback
+            )
             return None
+        self._failure = None
         for stage, seconds in scored.seconds.items():
             self._metrics.stage_seconds.labels(stage).observe(seconds)
         return scored

@@ -2,20 +2,24 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import pyarrow as pa
 import structlog
 
 from scorer.golden import golden_impressions
-from scorer.scoring import Scoring
+from scorer.scoring import Scoring, StrategyError
 from stream.dead_letters import Record, dead_letter, dead_letter_headers
 from stream.events import EventError, LabeledImpression, WeightedExample, decode_labeled
 from stream.example_batch import encode_examples
 
 Stage = Literal["decode", "forward", "encode"]
+
+Failure = tuple[str, Exception]
+"""Reason of a dead letter, and the error behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +58,15 @@ class MicroBatch:
     seconds: dict[Stage, float]
 
 
+class UnscorableError(RuntimeError):
+    """No row could be scored though the model answers: something is broken, and no row is to blame."""
+
+
 class MicroBatchScorer:
     """Turns raw rows into what must be written for them, all rows in one forward pass under one version.
 
-    A row that cannot be decoded or scored becomes a dead letter and stops no other.
+    A row that cannot be decoded becomes a dead letter and stops no other. So does one that cannot be scored, as long as
+    other rows can: of its micro-batch, or, where it is alone in that, the one scored before it.
 
     Args:
         topic: Full name of the topic the rows come from, for dead letters.
@@ -69,20 +78,24 @@ class MicroBatchScorer:
         self._topic = topic
         self._scoring = scoring
         self._clock_ms = clock_ms
+        self._num_unscored = 0  # decoded rows since the last that was scored
 
     def process(self, rows: Sequence[RawRow]) -> MicroBatch:
         """Return what must be written for the rows, which are at least one.
 
         Raises:
+            StrategyError: the importance strategy failed.
+            UnscorableError: none of several decoded rows, in one micro-batch or in a row, could be scored.
             Exception: the live version cannot score anything, so no row is to blame.
         """
         started = time.perf_counter()
-        failures: dict[int, tuple[str, Exception]] = {}
+        failures: dict[int, Failure] = {}
         labeled = self._decode(rows, failures)
         decoded = time.perf_counter()
         examples = self._score(labeled, failures)
         scored = time.perf_counter()
-        outgoing = self._encode(rows, examples)
+        outgoing = self._encode(rows, examples, failures)
+        self._check_blame(list(labeled), examples, failures)
         outgoing += [self._letter(rows[index], *failure) for index, failure in sorted(failures.items())]
         encoded = time.perf_counter()
         return MicroBatch(
@@ -93,7 +106,7 @@ class MicroBatchScorer:
         )
 
     @staticmethod
-    def _decode(rows: Sequence[RawRow], failures: dict[int, tuple[str, Exception]]) -> dict[int, LabeledImpression]:
+    def _decode(rows: Sequence[RawRow], failures: dict[int, Failure]) -> dict[int, LabeledImpression]:
         labeled: dict[int, LabeledImpression] = {}
         for index, row in enumerate(rows):
             try:
@@ -102,24 +115,39 @@ class MicroBatchScorer:
                 failures[index] = ("empty" if not row.value else error.reason, error)
         return labeled
 
-    def _score(
-        self, labeled: dict[int, LabeledImpression], failures: dict[int, tuple[str, Exception]]
-    ) -> dict[int, WeightedExample]:
+    def _score(self, labeled: dict[int, LabeledImpression], failures: dict[int, Failure]) -> dict[int, WeightedExample]:
         if not labeled:
             return {}
         try:
             examples = self._scoring.score(list(labeled.values()), self._clock_ms)
             return dict(zip(labeled, examples, strict=True))
+        except StrategyError:
+            raise
         except Exception as error:  # noqa: BLE001 (the rows are judged one by one below)
-            structlog.get_logger(__name__).error("micro_batch_failed", rows=len(labeled), message=str(error))
+            structlog.get_logger(__name__).error(
+                "micro_batch_failed", rows=len(labeled), message=str(error), exc_info=error
+            )
         self._check_model()
         found: dict[int, WeightedExample] = {}
         for index, row in labeled.items():
             try:
                 found[index] = self._scoring.score([row], self._clock_ms)[0]
+            except StrategyError:
+                raise
             except Exception as error:  # noqa: BLE001 (goes to the dead letters with its message)
                 failures[index] = ("unscorable", error)
         return found
+
+    def _check_blame(
+        self, labeled: Sequence[int], examples: Mapping[int, WeightedExample], failures: Mapping[int, Failure]
+    ) -> None:
+        self._num_unscored = 0 if examples else self._num_unscored + len(labeled)
+        if labeled and self._num_unscored > 1:
+            message = (
+                f"none of the last {self._num_unscored} rows could be scored, though the model answers: nothing is "
+                "acknowledged; the traceback says what to mend"
+            )
+            raise UnscorableError(message) from failures[labeled[-1]][1]
 
     def _check_model(self) -> None:
         """Raise when the live version cannot even answer the golden query: then no row is to blame."""
@@ -130,15 +158,26 @@ class MicroBatchScorer:
             raise FloatingPointError(message)
 
     @staticmethod
-    def _encode(rows: Sequence[RawRow], examples: dict[int, WeightedExample]) -> list[OutgoingRecord]:
-        by_partition: dict[int, list[WeightedExample]] = defaultdict(list)
-        for index, example in examples.items():
-            by_partition[rows[index].partition].append(example)
-        return [
-            OutgoingRecord("weighted-examples", partition, Record(None, value))
-            for partition, batch in by_partition.items()
-            for value in encode_examples(batch)
-        ]
+    def _encode(
+        rows: Sequence[RawRow], examples: dict[int, WeightedExample], failures: dict[int, Failure]
+    ) -> list[OutgoingRecord]:
+        by_partition: dict[int, list[int]] = defaultdict(list)
+        for index in examples:
+            by_partition[rows[index].partition].append(index)
+        outgoing: list[OutgoingRecord] = []
+        for partition, indices in by_partition.items():
+            try:
+                values = encode_examples([examples[index] for index in indices])
+            except (pa.ArrowException, OverflowError):  # a number of one row has no room in its column
+                values = []
+                for index in indices:
+                    try:
+                        values += encode_examples([examples[index]])
+                    except (pa.ArrowException, OverflowError) as error:
+                        failures[index] = ("unscorable", error)
+                        del examples[index]
+            outgoing += [OutgoingRecord("weighted-examples", partition, Record(None, value)) for value in values]
+        return outgoing
 
     def _letter(self, row: RawRow, reason: str, error: Exception) -> OutgoingRecord:
         headers = dead_letter_headers(

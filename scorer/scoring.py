@@ -6,9 +6,13 @@ from itertools import groupby
 import numpy as np
 
 from scorer.engine import Engine
-from scorer.importance.strategy import ScoredRows, Strategy
+from scorer.importance.strategy import Importance, ScoredRows, Strategy
 from stream.events import LabeledImpression, RoleScore, WeightedExample
 from stream.hashing import hash01
+
+
+class StrategyError(RuntimeError):
+    """The importance strategy failed. Not the fault of the rows: whatever it gave for others would be wrong too."""
 
 
 class Scoring:
@@ -54,6 +58,7 @@ class Scoring:
 
         Raises:
             FloatingPointError: a score is not finite. Nothing was weighed: a strategy's running means would keep it.
+            StrategyError: the strategy failed.
         """
         scored = self.live.score([row.impression for row in labeled])
         frozen = self._role_scores(self.frozen, labeled)
@@ -64,7 +69,7 @@ class Scoring:
         labels = np.array([row.label for row in labeled], dtype=np.float64)
         reference_z = np.array([frozen[index].z if index in frozen else np.nan for index in range(len(labeled))])
         rows = ScoredRows(scored.averaged_z, labels, scored.hidden_norm, reference_z, labeled)
-        importance = self.strategy.weigh(rows)
+        importance = self._weigh(rows)
         scored_ms = clock_ms()
         self.num_tokens += scored.num_tokens
         self.num_unknown += scored.num_unknown
@@ -95,6 +100,18 @@ class Scoring:
         """
         for _, batch in groupby(examples, key=lambda example: example.scored_ms):
             self.strategy.weigh(_scored_rows(list(batch)))
+
+    def _weigh(self, rows: ScoredRows) -> Importance:
+        try:
+            importance = self.strategy.weigh(rows)
+            arrays = (importance.inclusion_probability, importance.importance_weight, importance.logit_offset)
+        except Exception as error:
+            message = f"strategy {self.strategy.name} cannot weigh {len(rows)} rows: {type(error).__name__}: {error}"
+            raise StrategyError(message) from error
+        if lengths := {array.shape for array in arrays} - {(len(rows),)}:
+            message = f"strategy {self.strategy.name} gave arrays of shape {sorted(lengths)} for {len(rows)} rows"
+            raise StrategyError(message)
+        return importance
 
     def _role_scores(self, engine: Engine | None, labeled: Sequence[LabeledImpression]) -> dict[int, RoleScore]:
         if engine is None:

@@ -1,11 +1,14 @@
 from pathlib import Path
 
+import msgspec
+import numpy as np
 import pytest
 
 from scorer.importance.strategies import build_strategy
-from scorer.micro_batch import MicroBatchScorer, RawRow
+from scorer.importance.strategy import importance
+from scorer.micro_batch import MicroBatchScorer, RawRow, UnscorableError
 from scorer.model_slot import ModelSlot
-from scorer.scoring import Scoring
+from scorer.scoring import Scoring, StrategyError
 from scorer.settings import ScorerSettings
 from stream.events import Impression, LabeledImpression, encode
 from stream.example_batch import decode_examples
@@ -83,6 +86,61 @@ def test_no_row_is_blamed_for_scores_that_are_not_finite(slot: ModelSlot, scorer
     slot.engine.bundle.model.head.bias.data.fill_(float("nan"))
     with pytest.raises(FloatingPointError):
         scorer.process([raw(tiny_labeled(0), 0)])
+
+
+class BrokenStrategy:
+    """A strategy that has nothing to say."""
+
+    name = "broken"
+
+    def __init__(self, weigh) -> None:
+        self.weigh = weigh
+
+
+@pytest.mark.parametrize(
+    "weigh",
+    [lambda _rows: 1 / 0, lambda _rows: None, lambda rows: importance("broken", np.ones(len(rows) + 1))],
+    ids=["raises", "returns nothing", "returns too much"],
+)
+@pytest.mark.parametrize("num_rows", [1, 64])
+def test_no_row_is_blamed_for_a_strategy_that_fails(slot: ModelSlot, weigh, num_rows: int) -> None:
+    scorer = MicroBatchScorer("labeled", Scoring(slot.engine, BrokenStrategy(weigh)), ManualClock(42))
+    with pytest.raises(StrategyError, match="strategy broken"):
+        scorer.process([raw(tiny_labeled(index), index) for index in range(num_rows)])
+
+
+def poisoned(*offsets: int) -> list[RawRow]:
+    return [raw(tiny_labeled(offset, item_text="poison"), offset) for offset in offsets]
+
+
+def test_no_row_is_blamed_when_none_of_several_can_be_scored(scorer: MicroBatchScorer) -> None:
+    with pytest.raises(UnscorableError, match="nothing is acknowledged") as caught:
+        scorer.process([*poisoned(1, 2), RawRow(0, 3, b"key", b"{")])
+    assert "cannot bear" in str(caught.value.__cause__)
+
+
+def test_a_row_alone_that_cannot_be_scored_stops_nothing_and_a_second_one_in_a_row_does(
+    scorer: MicroBatchScorer,
+) -> None:
+    assert scorer.process(poisoned(1)).dead_letters == ["unscorable"]
+    assert scorer.process([RawRow(0, 2, b"key", b"{")]).dead_letters == ["malformed"]
+    with pytest.raises(UnscorableError, match="last 2 rows"):
+        scorer.process(poisoned(3))
+
+
+def test_a_row_that_was_scored_in_between_shows_that_the_model_works(scorer: MicroBatchScorer) -> None:
+    for offset in range(0, 6, 2):
+        assert scorer.process(poisoned(offset)).dead_letters == ["unscorable"]
+        assert len(scorer.process([raw(tiny_labeled(offset + 1), offset + 1)]).examples) == 1
+
+
+def test_a_row_that_has_no_room_in_the_columns_stops_no_other(scorer: MicroBatchScorer) -> None:
+    huge = msgspec.structs.replace(tiny_labeled(1), revision=2**40)
+    batch = scorer.process([raw(tiny_labeled(0), 0), raw(huge, 1), raw(tiny_labeled(2), 2)])
+    assert batch.dead_letters == ["unscorable"]
+    written = [example for record in batch.outgoing[:-1] for example in decode_examples(record.record.value)]
+    assert written == batch.examples
+    assert [example.labeled.impression.impression_id for example in written] == ["impression-0", "impression-2"]
 
 
 def test_every_stage_is_timed(scorer: MicroBatchScorer) -> None:
