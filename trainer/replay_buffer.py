@@ -26,8 +26,9 @@ class _Kept:
 class ReplayBuffer:
     """Keeps learned rows and gives some of them back, each at most `MAX_USES` times.
 
-    reservoir keeps an even sample of every row offered so far; recency keeps the newest. With a share of 0 it keeps
-    nothing.
+    reservoir keeps an even sample of every row offered so far; recency keeps the newest. A row that has been used up
+    keeps its place and is not drawn any more: without it the places would all go to the newest rows. With a share of 0
+    nothing is kept.
 
     Args:
         settings: Share, kind and capacity.
@@ -44,13 +45,13 @@ class ReplayBuffer:
     def draw(self, num_new: int, random: np.random.Generator) -> list[WeightedExample]:
         """Return the rows to replay beside `num_new` new ones: at most the configured share of the whole update."""
         share = self._settings.replay_share
-        count = min(len(self._kept), int(num_new * share / (1 - share)))
+        usable = [kept for kept in self._kept if kept.num_uses < MAX_USES]
+        count = min(len(usable), int(num_new * share / (1 - share)))
         if count == 0:
             return []
-        drawn = [self._kept[index] for index in random.choice(len(self._kept), size=count, replace=False)]
+        drawn = [usable[index] for index in random.choice(len(usable), size=count, replace=False)]
         for kept in drawn:
             kept.num_uses += 1
-        self._kept = [kept for kept in self._kept if kept.num_uses < MAX_USES]
         return [kept.example for kept in drawn]
 
     def offer(self, examples: Sequence[WeightedExample], random: np.random.Generator) -> None:
@@ -63,13 +64,14 @@ class ReplayBuffer:
 
     def _keep(self, kept: _Kept, random: np.random.Generator) -> None:
         capacity = self._settings.replay_capacity
-        if len(self._kept) < capacity:
+        if self._settings.replay_kind == "recency":
             self._kept.append(kept)
-        elif self._settings.replay_kind == "recency":
-            self._kept.pop(0)
+            del self._kept[:-capacity]
+        elif self._num_offered <= capacity:
             self._kept.append(kept)
         elif (place := int(random.integers(self._num_offered))) < capacity:
-            self._kept[place] = kept
+            # A buffer of an older release, or of a smaller capacity, has places that are empty.
+            self._kept[place : place + 1] = [kept]
 
     def snapshot(self) -> tuple[dict[str, Any], bytes]:
         """Return bookkeeping and rows, in the form that `restore` takes."""

@@ -14,6 +14,14 @@ def buffer_of(num_rows, **settings):
     return buffer
 
 
+def kept(buffer):
+    """Return every row the buffer holds, used up or not."""
+    copy = buffer_of(0, replay_capacity=10_000)
+    state, rows = buffer.snapshot()
+    copy.restore(state | {"num_uses": [0] * len(state["num_uses"])}, rows)
+    return copy.draw(10_000, np.random.default_rng(0))
+
+
 def ids(examples):
     return [one.labeled.impression.impression_id for one in examples]
 
@@ -41,7 +49,7 @@ def test_no_row_is_replayed_more_than_twice():
     random = np.random.default_rng(0)
     uses = Counter(one for _ in range(50) for one in ids(buffer.draw(7, random)))
     assert set(uses.values()) == {MAX_USES}
-    assert len(buffer) == 0
+    assert len(uses) == 20
 
 
 def test_no_row_is_replayed_twice_in_one_update():
@@ -62,6 +70,25 @@ def test_a_reservoir_keeps_an_even_sample_of_the_past():
         buffer.offer([example(index) for index in range(200)], random)
         means += [int(one.removeprefix("impression-")) for one in ids(buffer.draw(1000, random))]
     assert np.mean(means) == pytest.approx(100, abs=12)
+
+
+def test_a_reservoir_that_is_drawn_from_still_keeps_an_even_sample_of_the_past():
+    buffer = ReplayBuffer(TrainerSettings(replay_share=0.5, replay_capacity=200))
+    random = np.random.default_rng(0)
+    for start in range(0, 5_000, 50):
+        buffer.draw(50, random)
+        buffer.offer([example(index) for index in range(start, start + 50)], random)
+    places = [int(one.labeled.impression.impression_id.removeprefix("impression-")) for one in kept(buffer)]
+    assert len(places) == 200
+    assert np.mean([place < 2_500 for place in places]) == pytest.approx(0.5, abs=0.12)
+
+
+def test_a_buffer_that_an_older_release_left_half_empty_fills_with_an_even_sample():
+    buffer = buffer_of(0)
+    state, rows = buffer_of(10).snapshot()
+    buffer.restore(state | {"num_offered": 200}, rows)
+    buffer.offer([example(index) for index in range(200, 220)], np.random.default_rng(0))
+    assert 10 <= len(buffer) < 15
 
 
 def test_a_restored_buffer_draws_the_same_rows():
