@@ -1,7 +1,7 @@
 """What an audit found: every term of the conservation law, each counted on its own."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 Law = tuple[str, int, int]
@@ -32,6 +32,7 @@ class RevisedCounts:
     waiting_to_train: int
     repeated_labels: int
     repeated_scores: int
+    before_line: int = 0
 
     def laws(self) -> list[Law]:
         """Return the conservation laws of revised labels."""
@@ -59,6 +60,7 @@ class AuditReport:
         sampled_out: Scored impressions that the selection left out.
         too_late: Scored impressions so old that a repeat could not be told any more; never learned.
         waiting_to_train: Scored impressions the trainer has not come to.
+        before_line: Scored impressions that lie before the start of the trainer's model line, and no line learned.
         joined_clicks: Clicks that came first on a labeled impression.
         further_clicks: Further clicks on it inside its window.
         late_clicks: Clicks after their impression's window closed; dead letters.
@@ -71,6 +73,8 @@ class AuditReport:
         revised: Revised labels, counted apart; None when there are none.
         discarded: Learned rows that a restored champion undid; a part of those trained.
         produced: Records in the producer's ledger; None without one.
+        gone: Records that retention deleted before they were read, by what dead letters tell of them.
+        counted_from: First offset of `events` that is counted, by partition; partitions counted from 0 are left out.
         problems: Everything that is wrong, one line each.
     """
 
@@ -99,8 +103,11 @@ class AuditReport:
     repeated_scores: int
     dead_lettered_later: int
     revised: RevisedCounts | None = None
+    before_line: int = 0
     discarded: int = 0
     produced: int | None = None
+    gone: int = 0
+    counted_from: dict[int, int] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
     @property
@@ -117,7 +124,7 @@ class AuditReport:
     def terms(self) -> dict[str, int]:
         """Return every count there is by its name."""
         fields: dict[str, Any] = asdict(self)
-        del fields["problems"]
+        del fields["problems"], fields["counted_from"]
         revised: dict[str, int] = fields.pop("revised") or {}
         fields |= {f"revised_{name}": value for name, value in revised.items()}
         return {name: value for name, value in fields.items() if value is not None}
@@ -168,8 +175,8 @@ def _label_laws(counts: AuditReport | RevisedCounts) -> list[Law]:
             counts.scored + counts.refused + counts.waiting_to_score,
         ),
         (
-            "scored = trained + sampled out + too late + waiting",
+            "scored = trained + sampled out + too late + before the line + waiting",
             counts.scored,
-            counts.trained + counts.sampled_out + counts.too_late + counts.waiting_to_train,
+            counts.trained + counts.sampled_out + counts.too_late + counts.before_line + counts.waiting_to_train,
         ),
     ]

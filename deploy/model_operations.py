@@ -1,6 +1,7 @@
-"""What `millstream models` does: the trainer's and the registry's operations on the configured directories."""
+"""What `millstream models` and `millstream trainer skip-lost` do on the configured directories."""
 
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -12,9 +13,12 @@ from scorer.registry import ALIASES, ModelRegistry
 from scorer.settings import ModelSettings
 from stream.recorded_log import read_log
 from stream.settings import JoinSettings, KafkaSettings
+from stream.topics import topic_name
 from trainer.checkpoint import CheckpointError, load_latest
+from trainer.gone_examples import skip_lost
 from trainer.process import kafka_publisher, live_start, registry_directory, sole_writer, trainer_directory
 from trainer.settings import TrainerSettings
+from trainer.source import edge_offsets, write_dead_letters
 from trainer.warm_start import init_model_line, labels_of, warm_start
 
 
@@ -62,6 +66,24 @@ def warm_start_line(log: Path, *, limit: int | None, click_delay_seconds: float)
         )
     num_clicks = sum(row.label for row in rows)
     return f"version {version} has learned {len(rows)} rows with {num_clicks} clicks and is champion"
+
+
+def skip_lost_examples() -> str:
+    """Let the current line go on at what retention has left, and return what was done.
+
+    Raises:
+        ValueError: There is no line, or the topic was made anew.
+        RuntimeError: The trainer runs, or the topic does not exist.
+    """
+    kafka, settings, trainer_dir = KafkaSettings(), TrainerSettings(), trainer_directory()
+    with sole_writer(trainer_dir):
+        topic = topic_name("weighted-examples", kafka)
+        beginnings, ends = edge_offsets(kafka, "beginning"), edge_offsets(kafka, "end")
+        write = partial(write_dead_letters, kafka)
+        gone = skip_lost(trainer_dir, topic, beginnings, ends, write, keep=settings.keep_checkpoints)
+    if not gone:
+        return "nothing is lost: the trainer can go on where it stands"
+    return f"skipped {'; '.join(map(str, gone))}; start the trainer"
 
 
 def print_versions(console: Console | None = None) -> None:

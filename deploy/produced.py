@@ -13,7 +13,8 @@ _CLICKS = {"click", "late_click", "orphaned_click", "repeated_click"}
 def compare_with_producer(path: Path, conservation: Conservation) -> tuple[int, list[str]]:
     """Return the number of records in the producer's ledger, and what is wrong, one line each.
 
-    A label is compared where it is out and its window was not cut short. Other producers may have sent more.
+    A label is compared where it is out and its window was not cut short. Other producers may have sent more. What was
+    sent before the place where the audit's count begins is not compared: retention may have deleted it.
 
     Raises:
         ValueError: The ledger cannot be read.
@@ -26,6 +27,8 @@ def compare_with_producer(path: Path, conservation: Conservation) -> tuple[int, 
     for kind, partition, offset, impression_id, click_id, label in zip(
         *(table.column(name).to_pylist() for name in names), strict=True
     ):
+        if offset < conservation.start.get(partition, 0):
+            continue
         if kind in _IMPRESSIONS:
             if impression_id not in conservation.impression_ids:
                 missing.append(impression_id)

@@ -39,6 +39,7 @@ class RevisionAccount:
         self._labels = Stage()
         self._refused: set[str] = set()
         self._scores = Stage()
+        self._before_line: set[str] = set()
         self._decisions: set[tuple[str, str]] = set()
         self._decided: dict[str, set[str]] = {"trained": set(), "sampled_out": set(), "late": set()}
         self._twice: list[str] = []
@@ -60,8 +61,16 @@ class RevisionAccount:
             self._refused.add(impression_id)
         return self._labels.add(impression_id, is_open=is_open)
 
-    def take_score(self, impression_id: str, *, is_open: bool) -> None:
-        """Take a copy of a weighted example; `is_open` tells whether the trainer may still come to it."""
+    def take_score(self, impression_id: str, *, is_open: bool, is_before_line: bool = False) -> None:
+        """Take a copy of a weighted example.
+
+        Args:
+            impression_id: Whose score.
+            is_open: Whether the trainer may still come to it.
+            is_before_line: Whether the trainer's model line begins after it.
+        """
+        if is_before_line:
+            self._before_line.add(impression_id)
         self._scores.add(impression_id, is_open=is_open)
 
     def take_decision(self, line: str, impression_id: str, outcome: str) -> None:
@@ -77,7 +86,7 @@ class RevisionAccount:
     def counts(self) -> dict[str, int]:
         """Return the terms of the law as `AuditReport` and `RevisedCounts` name them."""
         to_score, _ = self._labels.without(self._scores.open_by_id, self._refused)
-        to_train, _ = self._scores.without(*self._decided.values())
+        to_train, _ = self._scores.without(*self._decided.values(), self._before_line)
         trained, sampled_out = self._decided["trained"], self._decided["sampled_out"] - self._decided["trained"]
         return {
             "labeled": len(self._labels.open_by_id),
@@ -87,6 +96,7 @@ class RevisionAccount:
             "trained": len(trained),
             "sampled_out": len(sampled_out),
             "too_late": len(self._decided["late"] - trained - sampled_out),
+            "before_line": len(self._before_line - set().union(*self._decided.values())),
             "waiting_to_train": len(to_train),
             "repeated_labels": self._labels.repeats,
             "repeated_scores": self._scores.repeats,
@@ -95,7 +105,7 @@ class RevisionAccount:
     def lost(self) -> list[str]:
         """Return what the scorer and the trainer lost, one line each."""
         _, lost_labels = self._labels.without(self._scores.open_by_id, self._refused)
-        _, lost_scores = self._scores.without(*self._decided.values())
+        _, lost_scores = self._scores.without(*self._decided.values(), self._before_line)
         scored = "neither learned, sampled out nor waiting: lost by the trainer"
         return [
             *self._named("labeled impression", "neither scored nor waiting: lost by the scorer", lost_labels),

@@ -22,7 +22,7 @@ from scorer.micro_batch import MicroBatch, MicroBatchScorer, RawRow, UnscorableE
 from scorer.recent_examples import recent_examples
 from scorer.scoring import Scoring, StrategyError
 from scorer.settings import ModelSettings, ScorerSettings
-from stream.app import Delivery, DeliveryError, Membership, create_app, deliver, num_unread, run_app
+from stream.app import Delivery, DeliveryError, Membership, create_app, deliver, num_unread, run_app, watch_gone
 from stream.exposition import process_registry, serve_metrics
 from stream.logs import configure_logging
 from stream.releases import ReleaseFollower
@@ -79,6 +79,7 @@ class ScorerAgent:
         self._idle.set()
         self._positions: dict[TP, int] = {}
         self._membership = Membership(app, metrics.group, self._drop)
+        self._gone = watch_gone(app, kafka, "scorer", metrics.group)
         self._moved = 0
         self._unread = 0
         self._looked_at: float | None = None
@@ -89,6 +90,7 @@ class ScorerAgent:
         take = stream.noack_take  # type: ignore[attr-defined]  # Faust's interface type lacks it
         size = self._settings.max_batch_rows
         async for events in take(size, within=self._settings.max_wait_seconds):
+            await self._gone.look(event.message for event in events if self._membership.owns(event.message))
             self._queue.extend(event.message for event in events)
             self._moved += 1
             self._rows.set()

@@ -8,7 +8,7 @@ import faust
 import structlog
 from faust.types import EventT, Message, StreamT
 
-from stream.app import Delivery, DeliveryError, Membership, create_app, deliver, log_end
+from stream.app import Delivery, DeliveryError, Membership, create_app, deliver, log_end, watch_gone
 from stream.metrics import JoinMetrics
 from stream.partition_join import PartitionJoin
 from stream.settings import JoinSettings, KafkaSettings
@@ -47,6 +47,7 @@ class JoinAgent:
         self._messages: dict[int, deque[Message]] = {}
         self._room = asyncio.Event()
         self._membership = Membership(app, metrics.group, self._drop)
+        self._gone = watch_gone(app, kafka, "join", metrics.group)
         self._moved = 0
         self._unread = 0
 
@@ -54,6 +55,7 @@ class JoinAgent:
         """Take records as they come; nothing leaves this loop but a cancellation."""
         take = stream.noack_take  # type: ignore[attr-defined]  # Faust's interface type lacks it
         async for events in take(_READ_AT_ONCE, within=_READ_WITHIN_SECONDS):
+            await self._gone.look(event.message for event in events if self._membership.owns(event.message))
             for event in events:
                 self._receive(event)
             while self._num_outgoing() > _MAX_OUTBOX:

@@ -18,9 +18,13 @@ from faust.types.auth import CredentialsT
 from mode.supervisors import CrashingSupervisor
 
 from stream.dead_letters import Record
+from stream.gone_records import GoneRecords
 from stream.logs import logging_config
 from stream.metrics import GroupMetrics
 from stream.settings import KafkaSettings, state_directory
+from stream.topics import topic_name
+
+_RETRY_SECONDS = 0.5
 
 _LOSES_NOTHING: dict[str, Any] = {
     "agent_supervisor": CrashingSupervisor,
@@ -195,6 +199,49 @@ def num_unread(app: faust.App, positions: Mapping[TP, int]) -> int:
         for partition, end in ends.items()
         if end is not None
     )
+
+
+def watch_gone(app: faust.App, kafka: KafkaSettings, stage: str, metrics: GroupMetrics) -> GoneRecords:
+    """Return the watch over what retention takes from this worker; show it all that is read, before it is used."""
+    watch = GoneRecords(stage, metrics.gone_records.inc, _Group(app, kafka))
+
+    async def forget(_app: Any, _revoked: set[TP], **_: Any) -> None:
+        watch.forget()
+
+    app.on_partitions_revoked.connect(forget)  # type: ignore[arg-type]  # its types forbid named arguments
+    return watch
+
+
+class _Group:
+    """What the watch asks and tells; a broker that is away is asked again."""
+
+    def __init__(self, app: faust.App, kafka: KafkaSettings) -> None:
+        self._app = app
+        self._kafka = kafka
+
+    def committed(self, topic: str, partition: int) -> int | None:
+        # Nothing is committed before the first record of an assignment is handled: it is where the group stood.
+        offsets: Mapping[TP, int | None] = self._app.consumer._committed_offset  # type: ignore[attr-defined]  # noqa: SLF001
+        return offsets.get(TP(topic, partition))
+
+    async def beginning(self, topic: str, partition: int) -> int:
+        while True:
+            try:
+                return (await self._app.consumer.earliest_offsets(TP(topic, partition)))[TP(topic, partition)]
+            except KafkaError as error:
+                structlog.get_logger(__name__).warning("offsets_unknown", message=str(error))
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def write(self, partition: int, letter: Record) -> None:
+        delivery = Delivery(topic_name("dead-letters", self._kafka), partition % self._kafka.partitions, letter)
+        while True:
+            try:
+                await deliver(self._app, [delivery])
+            except DeliveryError as error:
+                structlog.get_logger(__name__).warning("send_failed", message=str(error))
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                return
 
 
 class Membership:

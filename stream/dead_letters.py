@@ -15,9 +15,13 @@ Reason = Literal[
     "future_time",
     "unmappable",
     "unscorable",
+    "gone",
     LostClickReason,
 ]
-"""Why a record is a dead letter. Sound clicks that no label takes are among them; they are counted apart."""
+"""Why a record is a dead letter. Sound clicks that no label takes are among them; they are counted apart.
+
+gone: deleted by retention before it was read; such a letter stands for a range of offsets.
+"""
 
 REASONS: tuple[Reason, ...] = get_args(Reason)
 
@@ -65,6 +69,8 @@ def dead_letter_headers(
 
 def dead_letter(key: bytes | None, value: bytes | None, headers: dict[str, bytes]) -> Record:
     """Return the letter, its value cut if it is too large to send (headers `.truncated` and `.sha256` then tell)."""
+    if key is None and value is None:
+        value = b""  # Faust's client sends nothing that has neither
     if value is None or len(value) <= MAX_ORIGINAL_BYTES:
         return Record(key, value, headers)
     cut = {

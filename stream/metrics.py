@@ -30,6 +30,11 @@ class GroupMetrics:
             "Records skipped because a rebalance overtook them",
             registry=registry,
         )
+        self.gone_records = Counter(
+            f"millstream_{process}_gone_records_total",
+            "Records that retention deleted before they were read",
+            registry=registry,
+        )
 
 
 class JoinMetrics:

@@ -16,6 +16,10 @@ OUTAGE_ALLOWANCE_SECONDS = 3600.0
 
 _ANSWER_WITHIN_SECONDS = 5
 
+_UNLIMITED = -1
+_AT_LEAST = {"retention.ms", "max.message.bytes"}
+"""What a topic may have more of than the table says, or without limit. All else must be as in the table."""
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -145,18 +149,28 @@ def _differences(wanted: Topic, actual: Topic) -> list[Problem]:
         )
         what = f"it has {actual.partitions} partitions, not {wanted.partitions}"
         problems.append(Problem(wanted.name, what, remedy))
-    for key, value in wanted.config.items():
-        if (found := actual.config.get(key)) != value:
-            remedy = f"set it with kafka-configs.sh --alter --entity-type topics --add-config {key}={value}"
-            problems.append(Problem(wanted.name, f"{key} is {found}, not {value}", remedy))
+    for key, value in {**wanted.needs, **wanted.config}.items():
+        if _suffices(key, found := actual.config.get(key, "unknown"), value):
+            continue
+        remedy = f"set it with kafka-configs.sh --alter --entity-type topics --add-config {key}={value}"
+        if key == "retention.ms":
+            remedy += ", or MILLSTREAM_KAFKA_RETENTION_HOURS to what it keeps"
+        what = f"{key} is {found}, less than {value}" if key in _AT_LEAST else f"{key} is {found}, not {value}"
+        problems.append(Problem(wanted.name, what, remedy))
     return problems
+
+
+def _suffices(key: str, found: str, wanted: str) -> bool:
+    if key not in _AT_LEAST or not found.lstrip("-").isdigit():
+        return found == wanted
+    return int(found) == _UNLIMITED or int(found) >= int(wanted)
 
 
 def _retention_problems(name: str, config: dict[str, str], join: JoinSettings) -> list[Problem]:
     """The join re-reads open windows after a restart, so the events of a window and an outage must still be there."""
     retention_ms = int(config["retention.ms"])
     needed_ms = int(1000 * (join.window_seconds + OUTAGE_ALLOWANCE_SECONDS))
-    if retention_ms == -1 or retention_ms >= needed_ms:
+    if retention_ms == _UNLIMITED or retention_ms >= needed_ms:
         return []
     what = (
         f"retention.ms is {retention_ms}, shorter than the attribution window of {join.window_seconds:g} s "

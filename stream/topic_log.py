@@ -24,12 +24,14 @@ class LogRecord:
         offset: Its offset there.
         value: Its value.
         headers: Its headers by name.
+        timestamp_ms: Its record time.
     """
 
     partition: int
     offset: int
     value: bytes | None
     headers: dict[str, bytes]
+    timestamp_ms: int = 0
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,16 @@ class TopicLog:
             end={key.partition: offset for key, offset in end.items()},
         )
 
+    def offsets_since(self, kind: TopicKind, extent: Extent, since_ms: int) -> dict[int, int]:
+        """Return, by partition, the first offset inside the extent whose record time is `since_ms` or later.
+
+        The extent's end where there is none.
+        """
+        topic = topic_name(kind, self._kafka)
+        found = self._consumer.offsets_for_times({TopicPartition(topic, number): since_ms for number in extent.first})
+        at = {key.partition: place.offset for key, place in found.items() if place is not None}
+        return {number: min(end, at.get(number, end)) for number, end in extent.end.items()}
+
     def records(self, kind: TopicKind, extent: Extent) -> Iterator[LogRecord]:
         """Yield every record inside the extent, in offset order within a partition.
 
@@ -102,7 +114,7 @@ class TopicLog:
                 for record in records:
                     if record.offset < ends[partition]:
                         headers = dict(record.headers)
-                        yield LogRecord(record.partition, record.offset, record.value, headers)
+                        yield LogRecord(record.partition, record.offset, record.value, headers, record.timestamp)
 
     def close(self) -> None:
         """Close the connection."""

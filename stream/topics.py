@@ -1,6 +1,6 @@
 """The one table of topics; `millstream topics apply` creates them, never an accident."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from stream.settings import KafkaSettings
@@ -17,12 +17,22 @@ class Topic:
     Attributes:
         name: Full name, prefix included.
         partitions: Number of partitions.
-        config: Topic configuration that we insist on.
+        config: Topic configuration that we insist on, and create it with.
+        needs: Configuration that is left to the broker's default when it is created, and must not be less than this.
     """
 
     name: str
     partitions: int
     config: dict[str, str]
+    needs: dict[str, str] = field(default_factory=dict)
+
+
+_LARGEST_RECORD_BYTES: dict[TopicKind, int] = {
+    "events": 96 * 1024,
+    "labeled-impressions": 192 * 1024,
+    "weighted-examples": 640 * 1024,
+}
+"""An event has at most 64 KiB, a label holds one, a batch of examples is split at 512 KiB; with headers and framing."""
 
 
 def topic_name(kind: TopicKind, kafka: KafkaSettings) -> str:
@@ -45,6 +55,11 @@ def topic_table(kafka: KafkaSettings) -> dict[TopicKind, Topic]:
         "dead-letters": (kafka.partitions, retention | large),
     }
     return {
-        kind: Topic(name=topic_name(kind, kafka), partitions=partitions, config=config)
+        kind: Topic(
+            name=topic_name(kind, kafka),
+            partitions=partitions,
+            config=config,
+            needs={"max.message.bytes": str(_LARGEST_RECORD_BYTES[kind])} if kind in _LARGEST_RECORD_BYTES else {},
+        )
         for kind, (partitions, config) in plan.items()
     }

@@ -17,6 +17,7 @@ import structlog
 from safetensors.torch import load, save
 from torch import Tensor
 
+from stream.gone_records import GoneRange
 from trainer.contract import Contract
 from trainer.durable_files import remove_directory, sha256, write_directory_durably, write_durably
 from trainer.failpoints import Failpoints
@@ -60,6 +61,9 @@ class LineState(msgspec.Struct, frozen=True, kw_only=True):
         ledger: The last ledger segment.
         statistics: Running statistics of the numeric features.
         replay_state: Bookkeeping of the replay buffer.
+        first_offsets: Where in `weighted-examples` the line began, by partition; empty in checkpoints of releases that
+            did not note it.
+        gone: Examples that retention deleted before they were learned, and that the line was told to skip.
     """
 
     line: str
@@ -85,6 +89,8 @@ class LineState(msgspec.Struct, frozen=True, kw_only=True):
     ledger: SegmentReference | None = None
     statistics: dict[str, Any] = {}
     replay_state: dict[str, Any] = {}
+    first_offsets: dict[int, int] = {}
+    gone: tuple[GoneRange, ...] = ()
 
 
 class CheckpointManifest(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,5 +1,6 @@
 """Reading the ledger: what became of every row that reached the trainer."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -25,6 +26,11 @@ def read_ledger(trainer_dir: Path) -> pa.Table:
         table = read_segments(ledger_directory(trainer_dir, line), state.ledger)
         tables.append(table.append_column(LINE_SCHEMA.field("line"), pa.array([line] * len(table), type=pa.string())))
     return pa.concat_tables(tables)
+
+
+def ledger_batches(trainer_dir: Path) -> Iterator[pa.Table]:
+    """Yield what `read_ledger` returns, a segment at a time."""
+    yield read_ledger(trainer_dir)
 
 
 def ledger_directory(trainer_dir: Path, line: str) -> Path:

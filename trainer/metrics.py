@@ -132,6 +132,9 @@ class TrainerMetrics:
         )
         self.paused = _gauge(registry, "paused_bool", "1 while learning is paused")
         self.commands = _counters(registry, "commands_total", "Commands carried out or refused", "action", ACTIONS)
+        self.gone_records = _gauge(
+            registry, "gone_records", "Records skipped in the life of the line because retention had deleted them"
+        )
         self.unreadable_records = _counters(
             registry,
             "unreadable_records_total",

@@ -115,6 +115,7 @@ def run_trainer(
             clock=time.monotonic,
             failpoints=failpoints,
         )
+        metrics.gone_records.set(sum(gone.num_records for gone in state.gone))
         line = ModelLine(bundle, checkpoint, settings, gate)
         trainer = Trainer(line, checkpoint.name, stores, edges, settings, gate)
         structlog.get_logger(__name__).info(

@@ -1,6 +1,6 @@
 """`weighted-examples` as the trainer reads it: partitions assigned by hand, offsets from the checkpoint."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -8,6 +8,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError, OffsetOutOfRangeError
 from kafka.structs import OffsetAndMetadata
 
+from stream.dead_letters import Record as DeadLetter
 from stream.dead_letters import dead_letter, dead_letter_headers
 from stream.events import EventError
 from stream.example_batch import decode_examples
@@ -114,8 +115,9 @@ class KafkaExampleSource:
             if offset < beginning:
                 message = (
                     f"{place} begins at offset {beginning}, the trainer stands at {offset}: {beginning - offset} "
-                    "records were deleted before they were learned; raise kafka.retention_hours, and start a new line "
-                    "with `millstream models init`, which begins at what is left"
+                    "records were deleted before they were learned; raise MILLSTREAM_KAFKA_RETENTION_HOURS, and go on "
+                    "at what is left with `millstream trainer skip-lost`, or start a new line with `millstream models "
+                    "init`"
                 )
                 raise SourceError(message)
             if offset > ends[partition]:
@@ -155,6 +157,18 @@ class KafkaExampleSource:
 
     def _at(self, partition: int) -> TopicPartition:
         return TopicPartition(self._topic, partition)
+
+
+def write_dead_letters(kafka: KafkaSettings, letters: Sequence[DeadLetter]) -> None:
+    """Send dead letters, and return when they are confirmed."""
+    producer = KafkaProducer(**kafka.client_options(), acks="all")
+    try:
+        topic = topic_name("dead-letters", kafka)
+        for letter in letters:
+            headers = list(letter.headers.items())
+            producer.send(topic, key=letter.key, value=letter.value, headers=headers).get(timeout=_SEND_SECONDS)
+    finally:
+        producer.close(timeout=_SEND_SECONDS)
 
 
 def edge_offsets(kafka: KafkaSettings, start: str) -> dict[int, int]:

@@ -73,6 +73,7 @@ def init_model_line(
             line=line,
             contract=contract_of(model, bundle, len(start.offsets)),
             offsets=start.offsets,
+            first_offsets=start.offsets,
             champion=bundle.version,
             lineage=bundle.version,
             command_offset=start.command_offset,
@@ -124,6 +125,7 @@ def warm_start(
         lineage=version,
         number=1,
         offsets=start.offsets,
+        first_offsets=start.offsets,
         command_offset=start.command_offset,
     )
     _begin_line(trainer_dir, first_checkpoint(bundle, learner, state))

@@ -51,6 +51,9 @@ def print_report(report: AuditReport, console: Console) -> None:
     console.print(terms)
     for law, left, right in report.laws():
         console.print(f"{'holds ' if left == right else 'BROKEN'}  {law}  ({left:,} = {right:,})", markup=False)
+    if report.counted_from:
+        places = ", ".join(f"partition {number} offset {offset}" for number, offset in report.counted_from.items())
+        console.print(f"counted from {places} of events on: retention has deleted outcomes of what is older")
     for problem in report.problems:
         console.print(f"problem: {problem}", markup=False)
     console.print("exact" if report.exact else "NOT exact")

@@ -1,5 +1,7 @@
 """`millstream trainer`: the process that keeps learning, and its switch."""
 
+from importlib import import_module
+
 import typer
 
 from deploy.commands.processes import become
@@ -36,6 +38,16 @@ def resume() -> None:
     Example: millstream trainer resume
     """
     ask_trainer("resume")
+
+
+@app.command()
+def skip_lost() -> None:
+    """Go on at what retention has left, when it deleted examples before the stopped trainer learned them.
+
+    Example: millstream trainer skip-lost && millstream trainer run
+    """
+    # Loaded by name: checkpoints need torch, which takes seconds to import.
+    typer.echo(import_module("deploy.model_operations").skip_lost_examples())
 
 
 def ask_trainer(action: Action, *, version: str | None = None, restart_from: str | None = None) -> None:

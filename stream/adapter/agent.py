@@ -9,7 +9,7 @@ import structlog
 from faust.types import TP, EventT, StreamT
 
 from stream.adapter.mapping import Mapping, Source
-from stream.app import Delivery, DeliveryError, Membership, create_app, deliver, num_unread
+from stream.app import Delivery, DeliveryError, Membership, create_app, deliver, num_unread, watch_gone
 from stream.dead_letters import Record, dead_letter, dead_letter_headers
 from stream.events import Click, EventError, encode
 from stream.metrics import AdapterMetrics
@@ -38,6 +38,7 @@ class AdapterAgent:
         self._metrics = metrics
         self._positions: dict[TP, int] = {}
         self._membership = Membership(app, metrics.group, self._positions.clear)
+        self._gone = watch_gone(app, kafka, "adapter", metrics.group)
         self._unread = 0
         self._moved = 0
 
@@ -47,6 +48,7 @@ class AdapterAgent:
         async for events in take(_READ_AT_ONCE, within=_READ_WITHIN_SECONDS):
             current = [event for event in events if self._membership.owns(event.message)]
             self._metrics.group.stale_records.inc(len(events) - len(current))
+            await self._gone.look(event.message for event in current)
             settled = [self._settle(event, mapping) for event in current]
             await self._deliver([delivery for _, delivery in settled if delivery is not None])
             for outcome, _ in settled:

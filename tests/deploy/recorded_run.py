@@ -7,7 +7,7 @@ from pathlib import Path
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.structs import OffsetAndMetadata
 
-from deploy.conservation import Conservation, Settled
+from deploy.conservation import Conservation, Decision, Settled
 from scorer.features import FeatureSpec
 from stream.dead_letters import dead_letter_headers
 from stream.events import Click, Impression, LabeledImpression, RoleScore, WeightedExample, encode
@@ -41,13 +41,17 @@ class RecordedRun:
     """Records by topic and partition, and the trainer's decisions.
 
     Impressions i0..i5, even ones in partition 0: i0 is clicked twice, i1 once, i4 is sent twice. Besides, a late
-    click, an orphaned one and a record that is no event. i0 and i3 are learned, i1, i2 and i4 sampled out, i5 waits.
+    click, an orphaned one and a record that is no event. `deleted` names how many of the first records of a topic's
+    partition retention has taken, `start` where the count begins then. i0 and i3 are learned, i1, i2 and i4 sampled
+    out, i5 waits.
     """
 
     records: dict[tuple[TopicKind, int], list[tuple[bytes, dict[str, bytes]]]] = field(
         default_factory=lambda: defaultdict(list)
     )
     decisions: list[tuple[str, str, int, str]] = field(default_factory=list)
+    deleted: dict[tuple[TopicKind, int], int] = field(default_factory=dict)
+    start: dict[int, int] = field(default_factory=dict)
     settled: Settled = field(default_factory=lambda: Settled(join={}, scorer={}, trainer={}))
 
     def add(self, kind: TopicKind, partition: int, value: bytes, headers: dict[str, bytes] | None = None) -> int:
@@ -79,12 +83,14 @@ class RecordedRun:
         kinds: tuple[TopicKind, ...] = ("dead-letters", "events", "labeled-impressions", "weighted-examples")
         found = Conservation(self.settled, {f"{topic_prefix}{kind}": kind for kind in kinds})
         takers = (found.take_dead_letter, found.take_event, found.take_label, found.take_examples)
+        found.start = self.start
         for kind, take in zip(kinds, takers, strict=True):
             for partition in range(PARTITIONS):
-                for offset, (value, headers) in enumerate(self.records[kind, partition]):
+                first = self.deleted.get((kind, partition), 0)
+                for offset, (value, headers) in list(enumerate(self.records[kind, partition]))[first:]:
                     take(LogRecord(partition, offset, value, headers))
         for decision in self.decisions:
-            found.take_decision(*decision)
+            found.take_decision(Decision(*decision))
         return found
 
     def write_to(self, kafka: KafkaSettings) -> None:

@@ -2,10 +2,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from kafka import KafkaAdminClient, TopicPartition
 
 from deploy.audit import run_audit
+from deploy.audit_start import ALWAYS, letters_since
 from stream.settings import KafkaSettings
 from stream.topic_admin import ClusterError
+from stream.topic_log import Extent
+from stream.topics import topic_name
 from tests.deploy.recorded_run import LINE, RecordedRun, complete_run, early_run, write_producer_ledger
 
 pytestmark = pytest.mark.kafka
@@ -78,3 +82,27 @@ def test_without_a_model_line_everything_scored_waits(kafka: KafkaSettings, tmp_
 def test_missing_topics_are_one_clear_line(kafka: KafkaSettings, tmp_path: Path):
     with pytest.raises(ClusterError, match="topics apply"):
         run_audit(kafka.model_copy(update={"topic_prefix": "nobody."}), tmp_path, None)
+
+
+def test_after_retention_the_audit_counts_from_what_is_left_and_says_from_where(kafka: KafkaSettings, tmp_path: Path):
+    run = complete_run(kafka.topic_prefix)
+    run.write_to(kafka)
+    run.write_trainer_state(tmp_path / "trainer")
+    admin = KafkaAdminClient(**kafka.client_options())
+    for kind, number in (("events", 2), ("labeled-impressions", 1)):
+        admin.delete_records({TopicPartition(topic_name(kind, kafka), 0): number})
+    admin.close()
+    write_producer_ledger(tmp_path / "ledger.parquet", {"i0": 1, "i2": 0})
+
+    report = run_audit(kafka, tmp_path / "trainer", tmp_path / "ledger.parquet")
+
+    assert report.problems == ()
+    assert report.counted_from == {0: 2}
+    assert (report.impressions, report.labeled, report.scored) == (4, 3, 3)
+
+
+def test_where_letters_are_deleted_the_count_begins_with_the_oldest_that_is_left():
+    extent = Extent(first={0: 5, 1: 0, 2: 3}, end={0: 9, 1: 4, 2: 3})
+    assert letters_since(extent, {0: 700, 1: 100}, 600) == 700
+    assert letters_since(extent, {0: 500, 1: 100}, 600) == 600
+    assert letters_since(Extent(first={0: 0}, end={0: 9}), {0: 700}, 600) == ALWAYS

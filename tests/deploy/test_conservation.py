@@ -4,6 +4,7 @@ import pytest
 
 from deploy.conservation import Settled
 from stream.events import encode
+from stream.gone_records import GoneRange, gone_letter
 from tests.deploy.recorded_run import LINE, PREFIX, click, complete_run, impression, labeled_impression
 
 
@@ -242,3 +243,60 @@ def test_many_lost_ids_are_counted_and_the_first_are_named():
     problems = run.conservation().report().problems
 
     assert any(problem.startswith("5 impressions") and problem.endswith("i0, i1, i2, ...") for problem in problems)
+
+
+def test_what_retention_deleted_is_not_missed_and_the_rest_is_counted_from_where_it_begins():
+    run = complete_run()
+    run.deleted = {("events", 0): 1, ("labeled-impressions", 0): 1, ("dead-letters", 0): 0}
+    run.start = {0: 2, 1: 0}
+
+    report = run.conservation().report()
+
+    assert report.problems == ()
+    assert report.counted_from == {0: 2}
+    assert (report.impressions, report.labeled, report.scored, report.pending) == (4, 3, 3, 1)
+    # Both clicks of i0 are older than the count; the late and the orphaned one have their letters.
+    assert (report.clicks, report.joined_clicks, report.late_clicks, report.orphaned_clicks) == (3, 1, 1, 1)
+
+
+def test_what_is_counted_after_retention_is_still_proved():
+    run = complete_run()
+    run.start = {0: 2, 1: 0}
+    run.records["labeled-impressions", 0].pop()
+    run.records["weighted-examples", 0].pop()
+
+    report = run.conservation().report()
+
+    assert any("lost by the label join: i4" in problem for problem in report.problems)
+
+
+def test_rows_before_the_start_of_the_line_are_an_outcome_and_no_loss():
+    run = complete_run()
+    run.decisions = [decision for decision in run.decisions if decision[1] not in {"i0", "i2"}]
+    run.settled = replace(run.settled, line_start={0: 1, 1: 0})
+
+    report = run.conservation().report()
+
+    assert report.problems == ()
+    assert (report.before_line, report.trained, report.waiting_to_train) == (2, 1, 1)
+
+
+def test_a_row_before_the_line_that_an_older_line_decided_counts_as_decided():
+    run = complete_run()
+    run.settled = replace(run.settled, line_start={0: 1, 1: 1})
+
+    assert run.conservation().report().before_line == 0
+
+
+def test_a_range_that_retention_took_unread_is_lost_and_counts_once():
+    run = complete_run()
+    for last in (89, 94):
+        letter = gone_letter(GoneRange(f"{PREFIX}events", 0, 10, last), "join")
+        run.add("dead-letters", 0, letter.value, letter.headers)
+
+    report = run.conservation().report()
+
+    assert report.gone == 85
+    assert report.problems == (
+        f"85 records of {PREFIX}events/0, offsets 10 to 94, were deleted by retention before the join read them: lost",
+    )

@@ -1,14 +1,19 @@
 from pathlib import Path
 
 import pytest
+from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 
-from deploy.model_operations import init_line, prune_versions, verify_versions, warm_start_line
+from deploy.model_operations import init_line, prune_versions, skip_lost_examples, verify_versions, warm_start_line
 from scorer.registry import ModelRegistry
 from stream.events import Click, Impression
 from stream.recorded_log import write_events
 from stream.releases import ReleaseFollower
 from stream.settings import KafkaSettings
+from stream.topics import topic_name
 from tests.doubles import tiny_bundle
+from tests.stream.test_gone_records import gone_letters
+from tests.trainer.rig import Rig
+from trainer.checkpoint import load_latest
 
 START_MS = 1_700_000_000_000
 
@@ -26,6 +31,26 @@ def cluster(kafka: KafkaSettings, monkeypatch: pytest.MonkeyPatch) -> KafkaSetti
     monkeypatch.setenv("MILLSTREAM_KAFKA_PARTITIONS", str(kafka.partitions))
     monkeypatch.setenv("MILLSTREAM_MODEL_PRECISION", "fp32")
     return kafka
+
+
+@pytest.mark.kafka
+def test_a_line_that_retention_has_overtaken_is_moved_to_what_is_left(cluster: KafkaSettings, home: Path):
+    Rig(home, ())
+    assert skip_lost_examples().startswith("nothing is lost")
+    topic = topic_name("weighted-examples", cluster)
+    producer = KafkaProducer(**cluster.client_options())
+    for _ in range(5):
+        producer.send(topic, value=b"x", partition=1).get(timeout=30)
+    producer.close()
+    admin = KafkaAdminClient(**cluster.client_options())
+    admin.delete_records({TopicPartition(topic, 1): 3})
+    admin.close()
+
+    done = skip_lost_examples()
+
+    assert f"{topic} partition 1: offsets 0 to 2" in done
+    assert load_latest(home / "trainer").offsets == {0: 0, 1: 3}
+    assert gone_letters(cluster) == [(b"trainer", topic.encode(), b"0", b"2")]
 
 
 @pytest.mark.kafka

@@ -37,6 +37,7 @@ def test_every_label_ends_in_one_term():
         "trained": 1,
         "sampled_out": 1,
         "too_late": 1,
+        "before_line": 0,
         "waiting_to_train": 1,
         "repeated_labels": 0,
         "repeated_scores": 0,

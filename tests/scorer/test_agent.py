@@ -4,10 +4,12 @@ import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from scorer.registry import ModelRegistry
+from stream.events import encode
 from stream.settings import KafkaSettings
 from stream.topics import topic_name
 from tests.doubles import TINY_LINE, tiny_bundle, tiny_labeled
 from tests.scorer.processes import ExampleReader, ScorerProcess, labeled_rows, publish, send_labeled, wait_until
+from tests.stream.test_gone_records import gone_letters, leave_only_the_last
 
 pytestmark = pytest.mark.kafka
 
@@ -143,6 +145,17 @@ def test_a_row_that_cannot_be_decoded_becomes_a_dead_letter_and_stops_no_other(
     assert (found[0].key, found[0].value) == (b"bad", b"{")
     assert headers["millstream.stage"] == b"scorer"
     assert headers["millstream.reason"] == b"malformed"
+
+
+@pytest.mark.usefixtures("first_release")
+def test_what_retention_took_from_the_scorer_is_counted_and_written_down(kafka: KafkaSettings, tmp_path: Path) -> None:
+    topic = topic_name("labeled-impressions", kafka)
+    leave_only_the_last(kafka, topic, "scorer", [encode(row) for row in labeled_rows(range(0, 200, 2))])
+    with ScorerProcess(kafka, tmp_path) as process, ExampleReader(kafka) as reader:
+        wait_until(lambda: len(reader.ids()) == 10, "what is left")
+        assert process.metric("millstream_scorer_gone_records_total") == 80
+        assert process.terminate() == 0
+    assert gone_letters(kafka) == [(b"scorer", topic.encode(), b"10", b"89")]
 
 
 def test_the_scorer_waits_for_the_first_champion_and_says_so(

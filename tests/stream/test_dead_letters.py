@@ -37,5 +37,10 @@ def test_an_original_too_large_is_cut_and_fingerprinted():
     assert letter.headers["millstream.sha256"] == sha256(raw).hexdigest().encode()
 
 
+def test_an_original_of_nothing_becomes_a_letter_that_every_client_sends():
+    assert dead_letter(None, None, headers()).value == b""
+    assert dead_letter(b"key", None, headers()).value is None
+
+
 def test_lost_clicks_are_a_part_of_the_reasons():
     assert set(LOST_CLICK_REASONS) < set(REASONS)

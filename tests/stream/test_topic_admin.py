@@ -1,5 +1,6 @@
 import pytest
 from kafka import KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType
 
 from deploy.local_kafka import free_port
 from stream.settings import JoinSettings, KafkaSettings
@@ -47,10 +48,37 @@ def test_another_partition_count_is_a_problem(kafka: KafkaSettings):
 
 
 @pytest.mark.kafka
-def test_another_retention_is_a_problem(kafka: KafkaSettings):
-    problems = check_topics(kafka.model_copy(update={"retention_hours": 1.5}), JoinSettings())
+def test_a_longer_retention_than_the_settings_is_no_problem(kafka: KafkaSettings):
+    assert check_topics(kafka.model_copy(update={"retention_hours": 1.5}), JoinSettings()) == []
 
-    assert "retention.ms is 172800000, not 5400000" in problems[0].what
+
+@pytest.mark.kafka
+def test_a_shorter_retention_than_the_settings_is_a_problem(kafka: KafkaSettings):
+    problems = check_topics(kafka.model_copy(update={"retention_hours": 100}), JoinSettings())
+
+    assert "retention.ms is 172800000, less than 360000000" in problems[0].what
+    assert "MILLSTREAM_KAFKA_RETENTION_HOURS" in problems[0].remedy
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize(
+    ("kind", "config", "what"),
+    [
+        ("events", {"retention.ms": "-1"}, None),
+        ("dead-letters", {"max.message.bytes": str(4 * 1024 * 1024)}, None),
+        ("dead-letters", {"max.message.bytes": "1048588"}, "max.message.bytes is 1048588, less than 2097152"),
+        ("weighted-examples", {"max.message.bytes": "100000"}, "max.message.bytes is 100000, less than 655360"),
+        ("events", {"cleanup.policy": "compact,delete"}, "cleanup.policy is compact,delete, not delete"),
+    ],
+)
+def test_more_than_is_needed_is_no_problem_and_less_is(kafka: KafkaSettings, kind, config, what):
+    admin = KafkaAdminClient(**kafka.client_options())
+    admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic_name(kind, kafka), configs=config)])
+    admin.close()
+
+    problems = [problem.what for problem in check_topics(kafka, JoinSettings()) if problem.topic.endswith(kind)]
+
+    assert problems == ([what] if what else [])
 
 
 @pytest.mark.kafka

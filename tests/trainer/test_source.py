@@ -92,8 +92,21 @@ def test_an_offset_that_retention_has_passed_names_the_gap_and_the_remedy(kafka,
     admin = KafkaAdminClient(**kafka.client_options())
     admin.delete_records({TopicPartition(topic_name("weighted-examples", kafka), 0): 3})
     admin.close()
-    with pytest.raises(SourceError, match=r"partition 0 begins at offset 3.*3 records.*millstream models init"):
+    with pytest.raises(SourceError, match=r"partition 0 begins at offset 3.*3 records.*millstream trainer skip-lost"):
         source.seek(START)
+
+
+def test_retention_that_overtakes_a_running_trainer_names_the_gap_and_the_remedy(kafka, source):
+    source.seek(START)
+    assert source.poll(0.1, [0, 1]) == []
+    written = write_log(kafka, recorded_log(100))
+    source.poll(0.0, [1])
+    admin = KafkaAdminClient(**kafka.client_options())
+    end = sum(record.partition == 0 for record in written)
+    admin.delete_records({TopicPartition(topic_name("weighted-examples", kafka), 0): end})
+    admin.close()
+    with pytest.raises(SourceError, match=f"partition 0 begins at offset {end}, the trainer stands at 0"):
+        read_all(source)
 
 
 def test_an_offset_beyond_the_end_says_that_the_topic_was_made_anew(source):

@@ -40,6 +40,7 @@ def test_the_line_goes_on_where_the_live_stream_stood(rig):
     start_from(rig)
     state = load_latest(rig.trainer_dir).state
     assert (state.offsets, state.command_offset, state.number) == ({0: 4, 1: 9}, 3, 1)
+    assert state.first_offsets == state.offsets
 
 
 def test_the_warm_up_is_not_repeated_after_the_warm_start(rig):

@@ -12,6 +12,7 @@ from kafka import KafkaAdminClient, KafkaProducer
 
 from stream.events import Click, Impression, decode_event
 from stream.settings import KafkaSettings
+from tests.stream.test_gone_records import gone_letters, leave_only_the_last
 from tests.stream.traffic import read_all, wait_for
 
 pytestmark = pytest.mark.kafka
@@ -96,3 +97,18 @@ def test_foreign_records_become_events_and_a_kill_loses_none(kafka: KafkaSetting
         for letter in read_all(kafka, "dead-letters")
     }
     assert letters == {(b"k", b'{"view": 1}', b"unmappable")}
+
+
+def test_what_retention_took_from_the_adapter_is_written_down(kafka: KafkaSettings, tmp_path: Path):
+    create_foreign_topics(kafka)
+    topic = f"{kafka.topic_prefix}foreign-views"
+    now_ms = int(time.time() * 1000)
+    views = [json.dumps({"id": number, "ts": now_ms, "sku": "s", "title": "shoe"}).encode() for number in range(100)]
+    leave_only_the_last(kafka, topic, "adapter", views)
+    adapter = start_adapter(kafka, tmp_path)
+    try:
+        wait_for(lambda: len(read_all(kafka, "events")) == 10)
+    finally:
+        adapter.kill()
+        adapter.wait()
+    assert gone_letters(kafka) == [(b"adapter", topic.encode(), b"10", b"89")]
