@@ -16,6 +16,7 @@ from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from deploy.kafka_distribution import Distribution, LocalKafkaError, find_distribution
+from stream.held_signals import held_signals
 
 DEFAULT_PORT = 9092
 START_SECONDS = 90.0
@@ -139,11 +140,11 @@ class LocalKafka:
         _check_free(self._port)
         distribution = find_distribution(quiet=quiet)
         self._configure(distribution)
-        self._child = self._launch(distribution)
-        process = psutil.Process(self._child.pid)
-        self._pid_file.write_text(f"{process.pid}\n")
         try:
-            self._wait_until_ready(process)
+            with held_signals():
+                self._child = self._launch(distribution)
+                self._pid_file.write_text(f"{self._child.pid}\n")
+            self._wait_until_ready(psutil.Process(self._child.pid))
         except BaseException:
             self.stop()
             raise
@@ -188,7 +189,8 @@ class LocalKafka:
     def _process(self) -> psutil.Process | None:
         """Return our broker's process. A pid alone proves nothing: after a reboot it may be anyone's."""
         try:
-            process = psutil.Process(int(self._pid_file.read_text()))
+            own = self._child.pid if self._child is not None and self._child.poll() is None else None
+            process = psutil.Process(own or int(self._pid_file.read_text()))
             ours = str(self._configuration) in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE
         except (FileNotFoundError, ValueError, psutil.Error):
             return None

@@ -13,6 +13,8 @@ from typing import Self
 
 import psutil
 
+from stream.held_signals import held_signals
+
 STOP_SECONDS = 20.0
 
 MIB = 1024 * 1024
@@ -61,7 +63,7 @@ class Supervisor:
     def start(self, name: str, arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> Child:
         """Start `python -m <arguments>` in a session of its own, so that a Ctrl-C here does not reach it."""
         log_path = self._log_directory / f"{name}.log"
-        with log_path.open("ab") as log:
+        with log_path.open("ab") as log, held_signals():
             process = subprocess.Popen(
                 [sys.executable, "-m", *arguments],
                 stdin=subprocess.DEVNULL,
@@ -70,8 +72,8 @@ class Supervisor:
                 env={**self._environment, **(environment or {})},
                 start_new_session=True,
             )
-        child = Child(name, process, log_path)
-        self._children.append(child)
+            child = Child(name, process, log_path)
+            self._children.append(child)
         return child
 
     def run(self, name: str, arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> None:

@@ -1,6 +1,7 @@
 import os
 import signal
 import socket
+import subprocess
 import uuid
 from pathlib import Path
 
@@ -48,6 +49,26 @@ def test_a_random_cluster_id_may_begin_with_a_dash(broker: LocalKafka, monkeypat
 
     assert broker.start()
     assert "cluster.id=-" in (broker.logs.parent / "data" / "meta.properties").read_text()
+
+
+@pytest.mark.kafka
+def test_an_interrupt_while_the_broker_is_being_started_leaves_none_behind(
+    broker: LocalKafka, monkeypatch: pytest.MonkeyPatch
+):
+    born = []
+
+    class Interrupted(subprocess.Popen):
+        def __init__(self, arguments, **options):
+            super().__init__(arguments, **options)
+            if "kafka.Kafka" in arguments:
+                born.append(self.pid)
+                os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        broker.start()
+    assert len(born) == 1
+    assert not psutil.pid_exists(born[0])
 
 
 @pytest.mark.kafka

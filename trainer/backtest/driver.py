@@ -4,12 +4,13 @@ import signal
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, Protocol
 
+from stream.held_signals import held_signals
 from trainer.backtest.arms import Arm
 from trainer.backtest.job import Job, jobs_of, run_job
 from trainer.backtest.progress import BacktestProgress
@@ -79,8 +80,9 @@ def run_jobs(jobs: Sequence[Job], workers: int, view: JobView) -> None:
             while waiting or active:
                 while waiting and len(active) < workers:
                     job = waiting.popleft()
-                    connection, process = _start(job)
-                    active[connection] = process, job
+                    with held_signals():
+                        connection, process = _start(job)
+                        active[connection] = process, job
                     view.begin(job.name)
                 for connection in wait(list(active)):
                     if not _hear(connection, *active[connection], view):
@@ -96,13 +98,15 @@ def _start(job: Job) -> tuple[Any, SpawnProcess]:
     context = get_context("spawn")
     here, there = context.Pipe(duplex=False)
     process = context.Process(target=run_job, args=(job, there), daemon=True)
-    # The interrupt of a terminal goes to all of its processes; children inherit that they need not mind, since the
-    # parent tells them.
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The first start of a process starts this one too, and unblocks what is blocked below.
+    resource_tracker.ensure_running()
+    # The interrupt of a terminal goes to all of its processes; a child inherits that it is blocked, since the parent
+    # tells it.
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         process.start()
     finally:
-        signal.signal(signal.SIGINT, previous)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     # The child's end must be open nowhere else: its death is then the end of the pipe.
     there.close()
     return here, process

@@ -1,5 +1,6 @@
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,6 +118,25 @@ def test_only_the_named_processes_are_stopped(supervisor: Supervisor):
     first, second = ready(supervisor, "drains", "first"), ready(supervisor, "drains", "second")
     supervisor.stop("second")
     assert (first.process.poll(), second.process.poll()) == (None, 0)
+
+
+def test_an_interrupt_while_a_process_is_being_started_leaves_none_behind(
+    tmp_path: Path, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+):
+    born = []
+
+    class Interrupted(subprocess.Popen):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            born.append(self.pid)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    environment = {"PYTHONPATH": str(tmp_path)}
+    with pytest.raises(KeyboardInterrupt), Supervisor(tmp_path / "logs", environment, stop_seconds=10) as inner:
+        inner.start("drains", ["drains"])
+    assert len(born) == 1
+    assert not psutil.pid_exists(born[0])
 
 
 def test_leaving_the_supervisor_stops_what_it_started(tmp_path: Path, supervisor: Supervisor):

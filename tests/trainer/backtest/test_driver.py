@@ -1,5 +1,9 @@
 import json
+import multiprocessing
+import os
 import shutil
+import signal
+from multiprocessing.popen_spawn_posix import Popen
 from pathlib import Path
 
 import pytest
@@ -82,6 +86,24 @@ def test_a_run_that_fails_is_named_and_the_complete_ones_stay(asked, finished, b
     with pytest.raises(RunFailedError, match=r"arm broken, seed 0: model\.num_layers=7"):
         run_backtest(stream, [*arms, broken], num_seeds=1, directory=out, workers=1)
     assert (out / "runs" / "base-0").is_dir()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_a_run_is_being_started_ends_the_backtest_and_leaves_no_run(bert, tmp_path, monkeypatch, number):
+    launch, born = Popen._launch, []
+
+    def interrupted(self, process):
+        launch(self, process)
+        born.append(self.pid)
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(Popen, "_launch", interrupted)
+    job = Job(tiny_arm(bert), tiny_stream(tmp_path), 0, tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        run_jobs([job, job], 2, Watcher())
+    assert len(born) == 1
+    assert multiprocessing.active_children() == []
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
 
 
 @pytest.mark.slow
