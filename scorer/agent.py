@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 import faust
@@ -22,7 +23,17 @@ from scorer.micro_batch import MicroBatch, MicroBatchScorer, RawRow, UnscorableE
 from scorer.recent_examples import recent_examples
 from scorer.scoring import Scoring, StrategyError
 from scorer.settings import ModelSettings, ScorerSettings
-from stream.app import Delivery, DeliveryError, Membership, create_app, deliver, num_unread, run_app, watch_gone
+from stream.app import (
+    Delivery,
+    DeliveryError,
+    Membership,
+    create_app,
+    deliver,
+    num_unread,
+    run_app,
+    watch_gone,
+    worker_slot,
+)
 from stream.exposition import process_registry, serve_metrics
 from stream.logs import configure_logging
 from stream.releases import ReleaseFollower
@@ -233,14 +244,19 @@ def run() -> None:
     strategy = build_strategy(settings.strategy, settings.budget)
     registry = process_registry()
     metrics = ScorerMetrics(registry)
-    serve_metrics(MetricsSettings(), METRICS_PORT, registry)
     # Faust installs its own handlers when it runs; until then there is nothing to drain.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    loader = ReleaseLoader(ModelSettings())
-    follower = ReleaseFollower(kafka)
-    bundle, releases = loader.wait_for_champion(follower, follower.catch_up())
-    models = LiveModels(bundle, follower, releases, loader=loader, settings=settings, metrics=metrics.model)
-    with models:
+    with ExitStack() as held:
+        held.enter_context(
+            worker_slot("scorer", kafka, instance=settings.instance, setting="MILLSTREAM_SCORER_INSTANCE")
+        )
+        serve_metrics(MetricsSettings(), METRICS_PORT, registry)
+        loader = ReleaseLoader(ModelSettings())
+        follower = ReleaseFollower(kafka)
+        bundle, releases = loader.wait_for_champion(follower, follower.catch_up())
+        models = held.enter_context(
+            LiveModels(bundle, follower, releases, loader=loader, settings=settings, metrics=metrics.model)
+        )
         scoring = Scoring(models.engine, strategy, frozen_share=settings.frozen_share)
         scoring.remember(recent_examples(kafka, REMEMBERED_ROWS))
         run_app(create_scorer_app(kafka, settings, models, scoring, metrics), "scorer")

@@ -13,12 +13,14 @@ from scorer.evaluation import ProgressiveEvaluator
 from scorer.evaluator_metrics import EvaluatorMetrics
 from scorer.evaluator_settings import EvaluatorSettings
 from scorer.snapshot_file import Snapshot, SnapshotError, read_snapshot, write_snapshot
+from stream.directory_lock import directory_lock
 from stream.events import EventError
 from stream.example_batch import decode_examples
 from stream.exposition import process_registry, serve_metrics
 from stream.logs import configure_logging
 from stream.releases import ReleaseFollower
 from stream.settings import KafkaSettings, MetricsSettings
+from stream.topic_admin import ClusterError
 from stream.topics import topic_name
 from stream.watchdog import StopRequest, start_watchdog
 
@@ -39,7 +41,8 @@ class EvaluatorLoop:
 
     Raises:
         SnapshotError: the snapshot cannot be read or belongs to other topics.
-        ReleasesUnavailableError: the topics do not exist.
+        ReleasesUnavailableError: the topic of releases does not exist.
+        ClusterError: the topic of examples does not exist.
     """
 
     def __init__(self, kafka: KafkaSettings, settings: EvaluatorSettings, metrics: EvaluatorMetrics) -> None:
@@ -57,14 +60,13 @@ class EvaluatorLoop:
             fetch_max_wait_ms=_POLL_MS,
             reconnect_backoff_max_ms=1_000,
         )
-        self._partitions = [
-            TopicPartition(self._topic, number) for number in sorted(self._consumer.partitions_for_topic(self._topic))
-        ]
-        self._consumer.assign(self._partitions)
-        if snapshot is not None and self._continues(snapshot):
-            self._evaluator = ProgressiveEvaluator.restore(snapshot.arrays, settings)
-        else:
-            self._evaluator = ProgressiveEvaluator(settings)
+        try:
+            self._partitions = self._found_partitions(kafka)
+            self._consumer.assign(self._partitions)
+            self._evaluator = self._restored(snapshot) or ProgressiveEvaluator(settings)
+        except BaseException:
+            self.close()
+            raise
 
     def run(self, stopping: threading.Event) -> None:
         """Read, judge and save until told to stop; the last snapshot is written on the way out."""
@@ -85,8 +87,12 @@ class EvaluatorLoop:
                     self._save()
             self._save()
         finally:
-            self._consumer.close()
-            self._releases.close()
+            self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._consumer.close()
+        self._releases.close()
 
     def _read(self) -> None:
         for release in self._releases.poll():
@@ -122,6 +128,28 @@ class EvaluatorLoop:
         with self._metrics.snapshot_seconds.time():
             write_snapshot(self._path, Snapshot(topic=self._topic, offsets=offsets, arrays=self._evaluator.snapshot()))
 
+    def _found_partitions(self, kafka: KafkaSettings) -> list[TopicPartition]:
+        numbers = self._consumer.partitions_for_topic(self._topic)
+        if not numbers:
+            message = f"topic {self._topic} does not exist at {kafka.bootstrap}; run 'millstream topics apply'"
+            raise ClusterError(message)
+        return [TopicPartition(self._topic, number) for number in sorted(numbers)]
+
+    def _restored(self, snapshot: Snapshot | None) -> ProgressiveEvaluator | None:
+        """Return the evaluator of a snapshot, at its offsets; None, at the beginning, when it is of no use here."""
+        if snapshot is None or not self._continues(snapshot):
+            return None
+        try:
+            return ProgressiveEvaluator.restore(snapshot.arrays, self._settings)
+        except (LookupError, ValueError, TypeError) as error:
+            structlog.get_logger(__name__).warning(
+                "snapshot_dropped",
+                why=f"{self._path} is of a release that kept other state ({type(error).__name__}: {error}); all "
+                "retained rows are judged again",
+            )
+            self._consumer.seek_to_beginning(*self._partitions)
+            return None
+
     def _continues(self, snapshot: Snapshot) -> bool:
         """Seek to the snapshot's offsets; return False, at the beginning, if the log is not the one it was taken of."""
         self._check(snapshot)
@@ -155,7 +183,9 @@ def run() -> None:
 
     Raises:
         ValueError: a setting is wrong or the snapshot cannot be used.
-        ReleasesUnavailableError: the topics do not exist.
+        ReleasesUnavailableError: the topic of releases does not exist.
+        ClusterError: the topic of examples does not exist.
+        DirectoryBusyError: another evaluator uses the snapshot.
     """
     configure_logging("evaluator")
     kafka, settings = KafkaSettings(), EvaluatorSettings()
@@ -164,7 +194,9 @@ def run() -> None:
         signal.signal(number, lambda *_: stopping.set())
     registry = process_registry()
     metrics = EvaluatorMetrics(registry)
-    serve_metrics(MetricsSettings(), METRICS_PORT, registry)
-    loop = EvaluatorLoop(kafka, settings, metrics)
-    start_watchdog(stopping.progress, settings.stall_seconds)
-    loop.run(stopping)
+    busy = "stop the other evaluator, or set MILLSTREAM_EVALUATOR_DIRECTORY to another directory"
+    with directory_lock(settings.state(), busy):
+        serve_metrics(MetricsSettings(), METRICS_PORT, registry)
+        loop = EvaluatorLoop(kafka, settings, metrics)
+        start_watchdog(stopping.progress, settings.stall_seconds)
+        loop.run(stopping)

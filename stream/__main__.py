@@ -6,7 +6,7 @@ import sys
 from stream.adapter.agent import create_adapter_app
 from stream.adapter.mapping import read_mapping
 from stream.agent import create_join_app
-from stream.app import run_app
+from stream.app import run_app, worker_slot
 from stream.error_line import error_line
 from stream.exposition import process_registry, serve_metrics
 from stream.logs import configure_logging
@@ -21,22 +21,24 @@ ADAPTER_METRICS_PORT = 9107
 def run_join() -> None:
     """Run a label-join worker until it is told to stop."""
     kafka, settings = KafkaSettings(), JoinSettings()
-    _require_topics(kafka, settings)
-    registry = process_registry()
-    app = create_join_app(kafka, settings, JoinMetrics(registry))
-    serve_metrics(MetricsSettings(), JOIN_METRICS_PORT, registry)
-    run_app(app, "stream")
+    with worker_slot("stream", kafka, instance=settings.instance, setting="MILLSTREAM_JOIN_INSTANCE"):
+        _require_topics(kafka, settings)
+        registry = process_registry()
+        app = create_join_app(kafka, settings, JoinMetrics(registry))
+        serve_metrics(MetricsSettings(), JOIN_METRICS_PORT, registry)
+        run_app(app, "stream")
 
 
 def run_adapter() -> None:
     """Run an adapter worker until it is told to stop."""
     kafka, settings = KafkaSettings(), AdapterSettings()
     sources = read_mapping(settings.mapping)
-    _require_topics(kafka, JoinSettings())
-    registry = process_registry()
-    app = create_adapter_app(kafka, settings, sources, AdapterMetrics(registry))
-    serve_metrics(MetricsSettings(), ADAPTER_METRICS_PORT, registry)
-    run_app(app, "adapter")
+    with worker_slot("adapter", kafka, instance=settings.instance, setting="MILLSTREAM_ADAPTER_INSTANCE"):
+        _require_topics(kafka, JoinSettings())
+        registry = process_registry()
+        app = create_adapter_app(kafka, settings, sources, AdapterMetrics(registry))
+        serve_metrics(MetricsSettings(), ADAPTER_METRICS_PORT, registry)
+        run_app(app, "adapter")
 
 
 def main(arguments: list[str]) -> None:

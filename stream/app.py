@@ -4,7 +4,9 @@ import asyncio
 import ssl
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 import faust
@@ -18,6 +20,7 @@ from faust.types.auth import CredentialsT
 from mode.supervisors import CrashingSupervisor
 
 from stream.dead_letters import Record
+from stream.directory_lock import directory_lock
 from stream.gone_records import GoneRecords
 from stream.logs import logging_config
 from stream.metrics import GroupMetrics
@@ -75,7 +78,7 @@ def create_app(name: str, kafka: KafkaSettings, *, instance: str) -> faust.App:
         raise RuntimeError(message)
     group = f"{kafka.topic_prefix}{name}"
     # Faust insists on a directory, though without tables nothing is kept in it.
-    directory = state_directory() / "faust" / f"{group}-{instance}"
+    directory = _slot_directory(group, instance)
     directory.mkdir(parents=True, exist_ok=True)
     return faust.App(
         group,
@@ -85,6 +88,26 @@ def create_app(name: str, kafka: KafkaSettings, *, instance: str) -> faust.App:
         consumer_group_instance_id=f"{group}-{instance}",
         **_LOSES_NOTHING,
     )
+
+
+def worker_slot(name: str, kafka: KafkaSettings, *, instance: str, setting: str) -> AbstractContextManager[None]:
+    """Hold a worker slot of this machine: two workers of one name would take each other's partitions for ever.
+
+    Args:
+        name: Name of the process.
+        kafka: Topic prefix.
+        instance: Name of the slot.
+        setting: The variable that sets it.
+
+    Raises:
+        DirectoryBusyError: another process holds it.
+    """
+    directory = _slot_directory(f"{kafka.topic_prefix}{name}", instance)
+    return directory_lock(directory, f"a second {name} worker needs a {setting} of its own, not {instance!r}")
+
+
+def _slot_directory(group: str, instance: str) -> Path:
+    return state_directory() / "faust" / f"{group}-{instance}"
 
 
 def run_app(app: faust.App, process: str) -> NoReturn:

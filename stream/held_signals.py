@@ -20,13 +20,13 @@ def held_signals() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    came: list[int] = []
-    before = {number: signal.signal(number, lambda number, _frame: came.append(number)) for number in _HELD}
+    came: set[signal.Signals] = set()
+    before = {each: signal.signal(each, lambda number, _: came.add(signal.Signals(number))) for each in _HELD}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         # Once each, as the kernel would hold them.
-        for number in sorted(set(came)):
+        for number in sorted(came):
             signal.raise_signal(number)

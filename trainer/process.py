@@ -1,10 +1,9 @@
 """The trainer on real Kafka: everything the loop and the model commands need, built from settings."""
 
-import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, closing
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import structlog
 from scorer.device import prepare_device
 from scorer.registry import ModelRegistry
 from scorer.settings import ModelSettings
+from stream.directory_lock import directory_lock
 from stream.releases import ReleaseFollower, announce
 from stream.settings import KafkaSettings, state_directory
 from trainer.checkpoint import checkpoint_store, current_line, line_directory
@@ -30,10 +30,6 @@ from trainer.source import KafkaExampleSource, edge_offsets
 from trainer.warm_start import Start
 
 
-class TrainerBusyError(RuntimeError):
-    """Another process uses the trainer's directory."""
-
-
 def trainer_directory() -> Path:
     """Return where the trainer keeps its private state."""
     return state_directory() / "trainer"
@@ -44,25 +40,13 @@ def registry_directory() -> Path:
     return state_directory() / "registry"
 
 
-@contextmanager
-def sole_writer(trainer_dir: Path) -> Iterator[None]:
+def sole_writer(trainer_dir: Path) -> AbstractContextManager[None]:
     """Hold the trainer's directory: two writers would tear one history in two.
 
     Raises:
-        TrainerBusyError: another process holds it.
+        DirectoryBusyError: another process holds it.
     """
-    trainer_dir.mkdir(parents=True, exist_ok=True)
-    # The kernel releases the lock when the process ends, however it ends.
-    with (trainer_dir / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            message = (
-                f"another process is using {trainer_dir}; stop the running trainer first, or set MILLSTREAM_HOME to "
-                "another directory"
-            )
-            raise TrainerBusyError(message) from error
-        yield
+    return directory_lock(trainer_dir, "stop the running trainer first, or set MILLSTREAM_HOME to another directory")
 
 
 def kafka_publisher(kafka: KafkaSettings, registry: ModelRegistry) -> Publisher:

@@ -1,12 +1,14 @@
 """The production processes a demo runs, and how it talks to them."""
 
 import os
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.demo.options import WARM_ROWS, DemoOptions
 from deploy.local_kafka import free_port
+from stream.directory_lock import LOCK_FILE
 
 WINDOW_SECONDS = 3.0
 QUIET_SECONDS = 6.0
@@ -30,6 +32,14 @@ class Workspace:
     """
 
     root: Path
+
+    def clear(self) -> None:
+        """Remove what an earlier demo left, but for the lock that this one holds."""
+        for path in self.root.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name != LOCK_FILE:
+                path.unlink()
 
     @property
     def registry(self) -> Path:

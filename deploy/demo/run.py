@@ -1,12 +1,11 @@
 """The demo's story: prepare, start, stream, drain, audit, report."""
 
 import os
-import shutil
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 from rich.console import Console
@@ -29,6 +28,7 @@ from deploy.demo.report import RunFacts, summarise, write_report
 from deploy.demo.scrape import Scrape, scrape
 from deploy.demo.supervisor import MIB, ProcessFailedError, Supervisor
 from deploy.demo.view import LiveView, Reading
+from stream.directory_lock import directory_lock
 from stream.settings import KafkaSettings, state_directory
 from stream.simulator.settings import ShopSettings
 from stream.simulator.simulation import write_history
@@ -61,9 +61,15 @@ class Demo:
         """Run all of it and return whether every process ended well and nothing was lost.
 
         SIGINT and SIGTERM end the stream early; what is under way is drained, audited and reported all the same.
+
+        Raises:
+            DirectoryBusyError: another demo runs here.
         """
-        shutil.rmtree(self._workspace.root, ignore_errors=True)
-        with self._stopped_by_signals(), demo_cluster(self._workspace.root / "kafka") as bootstrap:
+        busy = "wait for the other demo to end, or set MILLSTREAM_HOME to another directory"
+        with self._stopped_by_signals(), ExitStack() as held:
+            held.enter_context(directory_lock(self._workspace.root, busy))
+            self._workspace.clear()
+            bootstrap = held.enter_context(demo_cluster(self._workspace.root / "kafka"))
             prefix = f"demo-{int(time.time())}."
             environment = demo_environment(self._options, self._workspace, bootstrap, prefix)
             os.environ.update(environment)

@@ -3,8 +3,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from kafka import KafkaProducer
+from kafka import KafkaAdminClient, KafkaProducer
 
+from scorer.snapshot_file import Snapshot, read_snapshot, write_snapshot
 from stream.events import ModelRelease, RoleScore, WeightedExample
 from stream.example_batch import encode_examples
 from stream.releases import announce
@@ -116,6 +117,33 @@ def test_freshness_is_shown_when_a_promoted_version_scores(kafka: KafkaSettings,
         assert process.metric("millstream_evaluator_freshness_p95_seconds") == pytest.approx(slowest, abs=0.1)
         assert process.metric("millstream_evaluator_waiting_rows") == 10
         assert process.terminate() == 0
+
+
+def test_a_snapshot_of_a_release_that_kept_other_state_is_dropped_loudly(kafka: KafkaSettings, tmp_path: Path) -> None:
+    send(kafka, examples(range(300)), 0)
+    path = tmp_path / "evaluator" / "snapshot.npz"
+    with evaluator(kafka, tmp_path) as process:
+        process.wait_for_metric("millstream_evaluator_distinct_rows", 300)
+        assert process.terminate() == 0
+        kept = read_snapshot(path)
+        assert kept is not None
+        arrays = {name: array for name, array in kept.arrays.items() if name != "window.query"}
+        write_snapshot(path, Snapshot(kept.topic, kept.offsets, arrays))
+        process.start()
+        process.wait_for_metric("millstream_evaluator_window_rows", 300)
+        assert "snapshot_dropped" in process.log()
+        assert process.terminate() == 0
+
+
+def test_where_the_examples_have_no_topic_the_evaluator_says_what_to_run(kafka: KafkaSettings, tmp_path: Path) -> None:
+    admin = KafkaAdminClient(**kafka.client_options())
+    admin.delete_topics([topic_name("weighted-examples", kafka)])
+    admin.close()
+    with evaluator(kafka, tmp_path) as process:
+        assert process.wait() == 1
+        assert "does not exist" in process.log()
+        assert "run 'millstream topics apply'" in process.log()
+        assert "Traceback" not in process.log()
 
 
 def test_a_snapshot_of_other_topics_is_refused_with_the_remedy(kafka: KafkaSettings, tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from scorer.__main__ import main
+from stream.directory_lock import directory_lock
 
 
 def test_an_unknown_process_is_refused_with_the_known_ones() -> None:
@@ -18,6 +20,16 @@ def test_a_wrong_setting_ends_the_process_with_its_name_and_no_traceback() -> No
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "min_rows" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_second_evaluator_on_one_snapshot_is_told_which_setting_to_change(tmp_path: Path) -> None:
+    environment = os.environ | {"MILLSTREAM_HOME": str(tmp_path), "MILLSTREAM_METRICS_PORT": "0"}
+    command = [sys.executable, "-m", "scorer", "evaluator"]
+    with directory_lock(tmp_path / "evaluator", "wait"):
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "stop the other evaluator, or set MILLSTREAM_EVALUATOR_DIRECTORY" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -4,6 +4,8 @@ import sys
 
 import pytest
 
+from stream.directory_lock import directory_lock
+
 
 @pytest.mark.parametrize(
     ("arguments", "settings", "message"),
@@ -14,10 +16,21 @@ import pytest
         (["adapter"], {"MILLSTREAM_ADAPTER_MAPPING": "none.toml"}, "MILLSTREAM_ADAPTER_MAPPING"),
     ],
 )
-def test_a_configuration_error_is_one_line_and_a_failure(arguments, settings, message):
+def test_a_configuration_error_is_one_line_and_a_failure(arguments, settings, message, tmp_path):
+    assert message in refusal_of(*arguments, home=tmp_path, **settings)
+
+
+def test_a_second_worker_of_one_instance_is_told_to_name_its_own(tmp_path):
+    with directory_lock(tmp_path / "faust" / "shop.stream-a", "wait"):
+        told = refusal_of(home=tmp_path, MILLSTREAM_KAFKA_TOPIC_PREFIX="shop.", MILLSTREAM_JOIN_INSTANCE="a")
+    assert "a second stream worker needs a MILLSTREAM_JOIN_INSTANCE of its own, not 'a'" in told
+
+
+def refusal_of(*arguments, home, **settings):
+    """Return the one line that the process says when it ends at once."""
     done = subprocess.run(
         [sys.executable, "-m", "stream", *arguments],
-        env=os.environ | settings,
+        env=os.environ | {"MILLSTREAM_HOME": str(home)} | settings,
         capture_output=True,
         text=True,
         timeout=120,
@@ -26,4 +39,4 @@ def test_a_configuration_error_is_one_line_and_a_failure(arguments, settings, me
     assert done.returncode == 1
     lines = [line for line in done.stderr.splitlines() if not line.startswith("{")]
     assert len(lines) == 1
-    assert message in lines[0]
+    return lines[0]

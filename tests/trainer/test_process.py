@@ -9,6 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from scorer.registry import ModelRegistry
+from stream.directory_lock import DirectoryBusyError
 from stream.releases import ReleaseFollower
 from tests.trainer.rig import TINY_SETTINGS, Rig, recorded_log
 from tests.trainer.test_source import write_log
@@ -16,7 +17,7 @@ from trainer.checkpoint import load_latest
 from trainer.commands import send_command
 from trainer.ledger import read_ledger
 from trainer.metrics import TrainerMetrics
-from trainer.process import TrainerBusyError, kafka_publisher, live_start, run_trainer, sole_writer
+from trainer.process import kafka_publisher, live_start, run_trainer, sole_writer
 from trainer.settings import GateSettings, TrainerSettings
 
 SETTINGS = TrainerSettings(update_rows=64, batch_rows=8, warmup_steps=4, update_seconds=0.5)
@@ -65,7 +66,7 @@ def wait_for_offsets(process, home, records):
 
 
 def test_two_trainers_never_share_a_directory(tmp_path):
-    with sole_writer(tmp_path), pytest.raises(TrainerBusyError, match="MILLSTREAM_HOME"), sole_writer(tmp_path):
+    with sole_writer(tmp_path), pytest.raises(DirectoryBusyError, match="MILLSTREAM_HOME"), sole_writer(tmp_path):
         pass
 
 

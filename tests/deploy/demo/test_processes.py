@@ -13,6 +13,7 @@ from deploy.demo.processes import (
     shop_arguments,
 )
 from scorer.settings import ScorerSettings
+from stream.directory_lock import directory_lock
 from stream.settings import JoinSettings, KafkaSettings, MetricsSettings, state_directory
 from stream.simulator.settings import ShopSettings
 
@@ -31,6 +32,16 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, st
     for name, value in found.items():
         monkeypatch.setenv(name, value)
     return found
+
+
+def test_a_cleared_workspace_holds_nothing_but_its_lock(tmp_path: Path):
+    workspace = Workspace(tmp_path)
+    workspace.logs.mkdir()
+    (workspace.logs / "scorer.log").write_text("old")
+    workspace.ledger.write_text("old")
+    with directory_lock(workspace.root, "wait"):
+        workspace.clear()
+        assert [path.name for path in tmp_path.iterdir()] == ["lock"]
 
 
 @pytest.mark.usefixtures("environment")

@@ -11,6 +11,7 @@ from deploy.demo.processes import SERVICES, Workspace, demo_environment
 from deploy.demo.run import Demo
 from deploy.demo.supervisor import ProcessFailedError, Supervisor
 from deploy.local_kafka import free_port
+from stream.directory_lock import DirectoryBusyError, directory_lock
 from stream.producer_ledger import read_producer_ledger
 from stream.settings import KafkaSettings
 
@@ -50,6 +51,15 @@ def test_the_signals_are_given_back_at_the_end(console: Console, tmp_path: Path)
     with Demo(options(tmp_path), console)._stopped_by_signals():
         assert signal.getsignal(signal.SIGINT) != before[0]
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_a_second_demo_on_one_home_is_refused_and_leaves_the_first_alone(console: Console, tmp_path: Path):
+    workspace = Workspace(tmp_path / "demo")
+    with directory_lock(workspace.root, "wait"):
+        workspace.history.write_text("of the first")
+        with pytest.raises(DirectoryBusyError, match="MILLSTREAM_HOME"):
+            Demo(options(tmp_path), console).run()
+        assert workspace.history.read_text() == "of the first"
 
 
 @pytest.mark.slow
