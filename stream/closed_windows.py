@@ -11,10 +11,12 @@ class ClosedWindows:
 
     Args:
         memory_ms: Event time for which an impression is remembered after the end of its window.
+        max_clicks: Clicks remembered on one impression; a second copy of a further one passes for a first.
     """
 
-    def __init__(self, memory_ms: int) -> None:
+    def __init__(self, memory_ms: int, max_clicks: int = 1_000) -> None:
         self._memory_ms = memory_ms
+        self._max_clicks = max_clicks
         self._queue: deque[tuple[int, str]] = deque()
         self._ids: set[str] = set()
         self._clicks: dict[str, set[str]] = {}
@@ -37,7 +39,8 @@ class ClosedWindows:
         clicks = self._clicks.setdefault(click.impression_id, set())
         if click.click_id in clicks:
             return True
-        clicks.add(click.click_id)
+        if len(clicks) < self._max_clicks:
+            clicks.add(click.click_id)
         return False
 
     def forget(self, watermark_ms: int) -> None:

@@ -10,7 +10,10 @@ from stream.events import Click, ClickKind, Impression, LabeledImpression
 from stream.settings import JoinSettings
 
 MAX_CLICKS_PER_IMPRESSION = 100
-"""Further clicks are lost as excess: a bot's ten thousand clicks on one impression must not outgrow a record."""
+"""Further clicks are lost as excess, whether the impression is there or still awaited.
+
+A bot's ten thousand clicks on one impression must not outgrow a record.
+"""
 
 _MAX_POLL_GAP_MS = 5_000
 """A longer gap between two looks at the end of the log means that the broker was away: silence starts anew."""
@@ -84,8 +87,7 @@ class _Pending:
         self.offset = offset
         self.due_ms = due_ms
         self.label_due_ms = label_due_ms
-        # Most impressions are never clicked: the empty tuple costs nothing.
-        self.clicks: tuple[_HeldClick, ...] = ()
+        self.clicks: dict[str, _HeldClick] = {}
 
 
 class LabelJoin:
@@ -123,7 +125,8 @@ class LabelJoin:
         self._pending: deque[_Pending] = deque()
         self._pending_by_id: dict[str, _Pending] = {}
         self._waiting: deque[_HeldClick] = deque()
-        self._waiting_by_id: dict[str, list[_HeldClick]] = {}
+        self._waiting_by_id: dict[str, dict[str, _HeldClick]] = {}
+        self._num_waiting = 0
         self._closed = ClosedWindows(int(settings.late_memory_seconds * 1000))
         self._silent_since_ms: int | None = None
         self._last_tick_ms = 0
@@ -136,7 +139,7 @@ class LabelJoin:
     @property
     def num_waiting(self) -> int:
         """Clicks that wait for an impression."""
-        return sum(len(clicks) for clicks in self._waiting_by_id.values())
+        return self._num_waiting
 
     @property
     def watermark_ms(self) -> int:
@@ -203,8 +206,9 @@ class LabelJoin:
         self._pending.append(pending)
         self._pending_by_id[impression_id] = pending
         outcomes: list[Outcome] = [self._negative(pending, record_time_ms)] if self._early_negative else []
-        for held in self._waiting_by_id.pop(impression_id, ()):
+        for held in self._waiting_by_id.pop(impression_id, {}).values():
             held.matched = True
+            self._num_waiting -= 1
             outcomes += self._attach(pending, held, offset)
         return outcomes
 
@@ -215,22 +219,25 @@ class LabelJoin:
         if impression_id in self._closed:
             repeats = self._closed.repeats(held.click)
             return [Repeat(held.click, held.offset) if repeats else LostClick(held.click, held.offset, "late_click")]
-        waiting = self._waiting_by_id.setdefault(impression_id, [])
-        if _holds(waiting, held.click):
+        waiting = self._waiting_by_id.setdefault(impression_id, {})
+        if held.click.click_id in waiting:
             return [Repeat(held.click, held.offset)]
-        waiting.append(held)
+        if len(waiting) >= MAX_CLICKS_PER_IMPRESSION:
+            return [LostClick(held.click, held.offset, "excess_click")]
+        waiting[held.click.click_id] = held
         self._waiting.append(held)
+        self._num_waiting += 1
         return []
 
     def _attach(self, pending: _Pending, held: _HeldClick, offset: int) -> list[Outcome]:
         """Give a click to its impression; `offset` is the later of their two records."""
-        if _holds(pending.clicks, held.click):
+        if held.click.click_id in pending.clicks:
             return [Repeat(held.click, held.offset)]
         if held.time_ms > pending.due_ms:
             return [LostClick(held.click, held.offset, "late_click")]
         if len(pending.clicks) >= MAX_CLICKS_PER_IMPRESSION:
             return [LostClick(held.click, held.offset, "excess_click")]
-        pending.clicks = (*pending.clicks, held)
+        pending.clicks[held.click.click_id] = held
         if not self._early_negative:
             return []
         if len(pending.clicks) > 1:
@@ -273,10 +280,11 @@ class LabelJoin:
         pending = self._pending.popleft()
         impression_id = pending.impression.impression_id
         del self._pending_by_id[impression_id]
-        self._closed.add(impression_id, pending.due_ms, (held.click.click_id for held in pending.clicks))
+        self._closed.add(impression_id, pending.due_ms, pending.clicks)
         if self._early_negative:
-            return ClosedWindow((pending.offset, *(held.offset for held in pending.clicks[:1])), window_cut)
-        clicks = sorted(pending.clicks, key=lambda held: (held.time_ms, held.click.click_id))
+            first_click = [held.offset for held in pending.clicks.values()][:1]
+            return ClosedWindow((pending.offset, *first_click), window_cut)
+        clicks = sorted(pending.clicks.values(), key=lambda held: (held.time_ms, held.click.click_id))
         strongest = max(clicks, key=lambda held: _STRENGTH[held.click.kind], default=None)
         labeled = LabeledImpression(
             impression=pending.impression,
@@ -298,9 +306,9 @@ class LabelJoin:
             if not held.matched:
                 if watermark_ms is not None and held.time_ms + self._orphan_wait_ms >= watermark_ms:
                     break
-                # The clicks of one impression wait in one list, in order: the oldest is its first.
                 waiting = self._waiting_by_id[held.click.impression_id]
-                waiting.pop(0)
+                del waiting[held.click.click_id]
+                self._num_waiting -= 1
                 if not waiting:
                     del self._waiting_by_id[held.click.impression_id]
                 outcomes.append(LostClick(held.click, held.offset, self._reason_of_unmatched(held.time_ms)))
@@ -329,7 +337,3 @@ def join_log(events: Iterable[Impression | Click], settings: JoinSettings) -> It
 
 def _labels(outcomes: Iterable[Outcome]) -> Iterator[LabeledImpression]:
     return (outcome.labeled for outcome in outcomes if isinstance(outcome, Label))
-
-
-def _holds(clicks: Iterable[_HeldClick], click: Click) -> bool:
-    return any(held.click.click_id == click.click_id for held in clicks)

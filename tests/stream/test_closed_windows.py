@@ -34,3 +34,9 @@ def test_memory_is_bounded():
         closed.add(f"i{time_ms}", time_ms, ())
         closed.forget(time_ms)
     assert len(closed) == 61
+
+
+def test_of_the_late_clicks_on_one_impression_so_many_are_remembered_and_no_more():
+    closed = ClosedWindows(memory_ms=60, max_clicks=3)
+    closed.add("a", 1_000, ["k"])
+    assert [closed.repeats(click(f"late{number}")) for number in (0, 1, 2, 2, 1)] == [False, False, False, False, True]

@@ -175,6 +175,17 @@ def test_clicks_beyond_the_bound_of_one_impression_are_lost_as_excess():
     assert [reason for _, reason in feed.lost] == ["excess_click"] * 2
 
 
+def test_clicks_that_wait_beyond_the_bound_of_one_impression_are_lost_as_excess():
+    clicks = [clicked("a", 1, click=f"k{i}") for i in range(MAX_CLICKS_PER_IMPRESSION + 2)]
+    feed = Feed()(*clicks, clicked("a", 1, click="k0"), clicked("b", 1, click="k"))
+    assert [reason for _, reason in feed.lost] == ["excess_click"] * 2
+    assert feed.join.num_waiting == MAX_CLICKS_PER_IMPRESSION + 1
+    feed(shown("a", 1))
+    assert feed.join.num_waiting == 1
+    feed(shown("c", 60))
+    assert (feed.join.num_waiting, feed.lost[-1]) == (0, ("k", "orphaned_click"))
+
+
 def test_cut_closes_the_oldest_windows_and_says_so():
     feed = Feed()(shown("a", 0), clicked("a", 1), shown("b", 2), shown("c", 3))
     labels = feed.join.cut(2)
