@@ -36,8 +36,10 @@ from stream.app import (
 )
 from stream.exposition import process_registry, serve_metrics
 from stream.logs import configure_logging
+from stream.minute_log import start_minute_log
 from stream.releases import ReleaseFollower
 from stream.settings import KafkaSettings, MetricsSettings
+from stream.topic_identity import follow_topics
 from stream.topics import topic_name
 from stream.vital_thread import end_process
 from stream.watchdog import Progress, start_watchdog
@@ -226,6 +228,7 @@ def create_scorer_app(
     app.agent(labeled, name="scorer", concurrency=1)(agent.read)
     app.task(agent.write)
     app.task(agent.show)
+    follow_topics(app, kafka, [labeled.get_topic_name()], metrics.group)
     app.on_before_shutdown.connect(agent.drain)  # type: ignore[arg-type]  # its types forbid named arguments
     start_watchdog(agent.progress, settings.stall_seconds)
     return app
@@ -251,6 +254,7 @@ def run() -> None:
             worker_slot("scorer", kafka, instance=settings.instance, setting="MILLSTREAM_SCORER_INSTANCE")
         )
         serve_metrics(MetricsSettings(), METRICS_PORT, registry)
+        start_minute_log(registry)
         loader = ReleaseLoader(ModelSettings())
         follower = ReleaseFollower(kafka)
         bundle, releases = loader.wait_for_champion(follower, follower.catch_up())

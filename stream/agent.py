@@ -12,6 +12,7 @@ from stream.app import Delivery, DeliveryError, Membership, create_app, deliver,
 from stream.metrics import JoinMetrics
 from stream.partition_join import PartitionJoin
 from stream.settings import JoinSettings, KafkaSettings
+from stream.topic_identity import follow_topics
 from stream.topics import topic_name
 from stream.watchdog import Progress, start_watchdog
 
@@ -22,6 +23,17 @@ _MAX_OUTBOX = 20_000
 """Reading waits above so many unconfirmed records: Kafka takes nothing, so there is no use in reading on."""
 _TICK_SECONDS = 0.05
 _RETRY_SECONDS = 0.5
+
+
+def first_label(settings: JoinSettings) -> str:
+    """Return when a user may expect to see the first label, and how to see it sooner."""
+    if settings.early_negative:
+        return "every impression leaves at once as a negative, and again as a positive when it is clicked"
+    after_seconds = settings.window_seconds + settings.lateness_seconds
+    return (
+        f"{after_seconds:g} s after the first impression; if events cease, no sooner than {settings.quiet_seconds:g} s "
+        "after the last; for a trial set MILLSTREAM_JOIN_WINDOW_SECONDS=60"
+    )
 
 
 class JoinAgent:
@@ -50,6 +62,11 @@ class JoinAgent:
         self._gone = watch_gone(app, kafka, "join", metrics.group)
         self._moved = 0
         self._unread = 0
+
+    @property
+    def num_pending(self) -> int:
+        """Impressions with an open window."""
+        return sum(join.join.num_pending for join in self._joins.values())
 
     async def read(self, stream: StreamT[bytes]) -> None:
         """Take records as they come; nothing leaves this loop but a cancellation."""
@@ -85,7 +102,8 @@ class JoinAgent:
             self._metrics.group.stale_records.inc()
             return
         join = self._joins.get(message.partition)
-        if join is None:
+        if join is None or message.offset < join.first_offset:
+            # The client goes back to before where the join began only to hand all of it out again.
             join = PartitionJoin(self._settings, self._topic, message.partition, message.offset, self._metrics)
             self._joins[message.partition] = join
             self._messages[message.partition] = deque()
@@ -107,10 +125,10 @@ class JoinAgent:
             if end is None:
                 continue
             join = self._joins.get(partition.partition)
-            at_end = end.offset <= (join.next_offset if join else end.position)
-            unread += max(0, end.offset - (join.next_offset if join else end.position))
+            next_offset = join.next_offset if join else None
+            unread += end.unread(next_offset)
             if join is not None:
-                join.tick(end.seen_ms, at_end=at_end)
+                join.tick(end.seen_ms, at_end=end.is_read(next_offset))
         self._unread = unread
         self._cut()
         self._acknowledge()
@@ -118,7 +136,7 @@ class JoinAgent:
 
     def _cut(self) -> None:
         """Close the oldest windows of this worker until it holds no more than its bound."""
-        excess = sum(join.join.num_pending for join in self._joins.values()) - self._settings.max_pending
+        excess = self.num_pending - self._settings.max_pending
         while excess > 0:
             oldest = min(
                 (join for join in self._joins.values() if join.join.num_pending),
@@ -167,7 +185,7 @@ class JoinAgent:
 
     def _show(self) -> None:
         joins = [join.join for join in self._joins.values()]
-        self._metrics.pending.set(sum(join.num_pending for join in joins))
+        self._metrics.pending.set(self.num_pending)
         self._metrics.waiting.set(sum(join.num_waiting for join in joins))
         self._metrics.outbox.set(self._num_outgoing())
         self._metrics.lag.set(self._unread)
@@ -183,6 +201,7 @@ def create_join_app(kafka: KafkaSettings, settings: JoinSettings, metrics: JoinM
     events = app.topic(topic_name("events", kafka), key_serializer="raw", value_serializer="raw", value_type=bytes)
     app.agent(events, name="label-join", concurrency=1)(agent.read)
     app.task(agent.write)
+    follow_topics(app, kafka, [events.get_topic_name()], metrics.group)
     start_watchdog(agent.progress, settings.stall_seconds)
     return app
 

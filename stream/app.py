@@ -15,7 +15,7 @@ import mode.loop
 import structlog
 from aiokafka.errors import KafkaError
 from faust.exceptions import FaustError
-from faust.types import TP, Message, RecordMetadata
+from faust.types import TP, Message, RecordMetadata, TransportT
 from faust.types.auth import CredentialsT
 from mode.supervisors import CrashingSupervisor
 
@@ -24,6 +24,7 @@ from stream.directory_lock import directory_lock
 from stream.gone_records import GoneRecords
 from stream.logs import logging_config
 from stream.metrics import GroupMetrics
+from stream.ordered_consumer import HandedOut, OrderedConsumer, OrderedTransport
 from stream.settings import KafkaSettings, state_directory
 from stream.topics import topic_name
 
@@ -60,6 +61,11 @@ _LOSES_NOTHING: dict[str, Any] = {
 """Settings of every app, measured to lose no record."""
 
 
+class _OrderedApp(faust.App):
+    def _new_transport(self) -> TransportT:
+        return OrderedTransport(self.conf.broker_consumer, self)
+
+
 def create_app(name: str, kafka: KafkaSettings, *, instance: str) -> faust.App:
     """Return an app that consumes as the group `<prefix><name>` and delivers at least once.
 
@@ -80,7 +86,7 @@ def create_app(name: str, kafka: KafkaSettings, *, instance: str) -> faust.App:
     # Faust insists on a directory, though without tables nothing is kept in it.
     directory = _slot_directory(group, instance)
     directory.mkdir(parents=True, exist_ok=True)
-    return faust.App(
+    return _OrderedApp(
         group,
         broker=[f"kafka://{server}" for server in kafka.bootstrap.split(",")],
         broker_credentials=_credentials(kafka),
@@ -185,43 +191,65 @@ async def deliver(app: faust.App, deliveries: Iterable[Delivery]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class LogEnd:
-    """What the last fetch from a partition told.
+    """What the client knows of a partition: how far its log goes, and how far it was handed out.
 
     Attributes:
         offset: End of the log, exclusive.
-        position: Next offset the client will hand out.
+        stable: End of what may be read, exclusive: before the oldest transaction that is still open.
+        position: Next offset the client will hand out; it also passes offsets that hold no record.
+        handed_out: What it has handed out in this generation; None before the first record.
         seen_ms: Wall clock when the broker told, epoch milliseconds.
     """
 
     offset: int
+    stable: int
     position: int
+    handed_out: HandedOut | None
     seen_ms: int
+
+    def unread(self, next_offset: int | None) -> int:
+        """Return at most how many records are there to be read.
+
+        Args:
+            next_offset: Offset after the last record that was read; None if none was.
+        """
+        waiting = max(0, self.stable - self.position)
+        if self.handed_out is not None:
+            waiting += max(0, self.handed_out.end - (self.handed_out.first if next_offset is None else next_offset))
+        return waiting
+
+    def is_read(self, next_offset: int | None) -> bool:
+        """Return whether nothing is left up to the end of the log, not even a transaction that is still open."""
+        return self.position >= self.offset and self.unread(next_offset) == 0
 
 
 def log_end(app: faust.App, partition: TP) -> LogEnd | None:
     """Return the end of an assigned partition's log, or None before the first fetch."""
     # Faust shows neither the time of the last fetch nor, without a request, the position: ask aiokafka's state.
-    client = app.consumer._thread._consumer  # type: ignore[attr-defined]  # noqa: SLF001
-    assignment = client._subscription.subscription.assignment  # noqa: SLF001
+    consumer: OrderedConsumer = app.consumer  # type: ignore[assignment]
+    client = consumer._thread._consumer  # noqa: SLF001
+    assignment = client._subscription.subscription.assignment  # type: ignore[union-attr]  # noqa: SLF001
     state = assignment.state_value(partition) if assignment else None
     if state is None or state.highwater is None or not state.has_valid_position:
         return None
-    return LogEnd(offset=state.highwater, position=state.position, seen_ms=state.timestamp)
+    return LogEnd(
+        offset=state.highwater,
+        stable=state.highwater if state.lso is None else state.lso,
+        position=state.position,
+        handed_out=consumer.handed_out(partition),
+        seen_ms=state.timestamp,
+    )
 
 
 def num_unread(app: faust.App, positions: Mapping[TP, int]) -> int:
-    """Return how many records of the assigned partitions are still to be settled.
+    """Return at most how many records of the assigned partitions are still to be settled.
 
     Args:
         app: The Faust app.
-        positions: Offset after the last settled record; a partition that is missing has settled all it was handed.
+        positions: Offset after the last settled record; a partition is missing before its first.
     """
     ends = {partition: log_end(app, partition) for partition in app.consumer.assignment()}
-    return sum(
-        max(0, end.offset - positions.get(partition, end.position))
-        for partition, end in ends.items()
-        if end is not None
-    )
+    return sum(end.unread(positions.get(partition)) for partition, end in ends.items() if end is not None)
 
 
 def watch_gone(app: faust.App, kafka: KafkaSettings, stage: str, metrics: GroupMetrics) -> GoneRecords:
@@ -289,15 +317,19 @@ class Membership:
         self._app = app
         self._metrics = metrics
         self._drop = drop
+        self._revoked_generation: int | None = None
         app.on_partitions_revoked.connect(self._on_revoked)  # type: ignore[arg-type]  # its types forbid named arguments
         app.on_partitions_assigned.connect(self._on_assigned)  # type: ignore[arg-type]
 
     def owns(self, message: Message) -> bool:
         """Return whether the record is of this generation: what `noack_take` has buffered survives a rebalance."""
-        return bool(message.generation_id == self._app.consumer_generation_id)
+        generation = self._app.consumer_generation_id
+        return bool(message.generation_id == generation != self._revoked_generation)
 
     async def _on_revoked(self, _app: Any, revoked: set[TP], **_: Any) -> None:
         self.rebalancing = True
+        # The app bears this generation until it is given the next: what comes meanwhile will be read again.
+        self._revoked_generation = self._app.consumer_generation_id
         self._metrics.rebalances.inc()
         self._drop()
         structlog.get_logger(__name__).info("partitions_revoked", partitions=_numbers(revoked))

@@ -35,6 +35,11 @@ class GroupMetrics:
             "Records that retention deleted before they were read",
             registry=registry,
         )
+        self.topics_remade = Counter(
+            f"millstream_{process}_topics_remade_total",
+            "Topics that were deleted and made anew while they were read",
+            registry=registry,
+        )
 
 
 class JoinMetrics:

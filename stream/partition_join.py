@@ -50,6 +50,7 @@ class PartitionJoin:
         # A click's own bytes are kept: it may end as a dead letter. An impression is only kept decoded.
         self._raw_clicks: dict[int, tuple[bytes | None, bytes | None]] = {}
         self.join = LabelJoin(settings, partition, from_start=first_offset == 0)
+        self.first_offset = first_offset
         self.next_offset = first_offset
         self.outbox: deque[Outgoing] = deque()
         self._num_confirmed = 0

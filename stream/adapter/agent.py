@@ -14,6 +14,7 @@ from stream.dead_letters import Record, dead_letter, dead_letter_headers
 from stream.events import Click, EventError, encode
 from stream.metrics import AdapterMetrics
 from stream.settings import AdapterSettings, KafkaSettings
+from stream.topic_identity import follow_topics
 from stream.topics import topic_name
 from stream.watchdog import Progress, start_watchdog
 
@@ -54,7 +55,8 @@ class AdapterAgent:
             for outcome, _ in settled:
                 self._metrics.records.labels(outcome).inc()
             # The topic's agent is one and chunks come in order, so each acknowledgement ends a finished prefix.
-            for event in current:
+            # Whoever owns a partition that a rebalance took meanwhile reads it again.
+            for event in filter(lambda event: self._membership.owns(event.message), current):
                 self._positions[event.message.tp] = event.message.offset + 1
                 event.ack()
             self._moved += len(events)
@@ -112,6 +114,7 @@ def create_adapter_app(
     for name, of_topic in groupby(sorted(sources, key=lambda source: source.topic), key=lambda source: source.topic):
         _add_agent(app, adapter, name, Mapping(of_topic))
     app.task(adapter.look)
+    follow_topics(app, kafka, {source.topic for source in sources}, metrics.group)
     start_watchdog(adapter.progress, settings.stall_seconds)
     return app
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from kafka import KafkaProducer
+from kafka import KafkaAdminClient, KafkaProducer
 
 from stream.events import Click, Impression, decode_labeled, encode
 from stream.settings import KafkaSettings
 from stream.topic_admin import apply_topics
+from stream.topic_log import committed_offsets
 from stream.topics import topic_name
 from tests.stream.traffic import (
     QUIET_SECONDS,
@@ -20,6 +21,7 @@ from tests.stream.traffic import (
     Worker,
     compare,
     compare_early,
+    labeled_ids,
     read_all,
     wait_for,
     wait_until_settled,
@@ -77,23 +79,75 @@ def test_early_kill_and_restart_revise_every_clicked_impression_by_one_click(kaf
     assert result.repeated > 0, "a killed worker reads its open windows again"
 
 
-def test_workers_come_and_go_and_no_label_is_lost(kafka: KafkaSettings, tmp_path: Path):
+def test_workers_come_and_go_under_traffic_and_no_window_is_held_back(kafka: KafkaSettings, tmp_path: Path):
     wide = kafka.model_copy(update={"topic_prefix": f"{kafka.topic_prefix}wide.", "partitions": 4})
     apply_topics(wide)
-    shop = Shop(wide, seconds=24, rate=150)
-    with Worker(wide, "a", tmp_path):
-        shop.start()
-        time.sleep(4)
-        with Worker(wide, "b", tmp_path):
-            time.sleep(5)
-            with Worker(wide, "c", tmp_path) as last:
-                wait_for(lambda: (last.metric("millstream_stream_partitions_count") or 0) > 0)
-                time.sleep(3)
+    shop = Shop(wide, seconds=120, rate=300)
+
+    def partitions(worker: Worker) -> float:
+        return worker.metric("millstream_stream_partitions_count") or 0
+
+    # The window is longer than a second worker takes to come: the first has committed nothing by then.
+    with Worker(wide, "a", tmp_path, window_seconds=8) as first:
+        wait_for(lambda: partitions(first) == 4)
+        with Worker(wide, "b", tmp_path, window_seconds=8) as second:
+            shop.start()
+            wait_for(lambda: partitions(second) > 0)
+            early = set(shop.truth.impressions)
+            with Worker(wide, "c", tmp_path, window_seconds=8) as last:
+                wait_for(lambda: partitions(last) > 0)
                 assert last.terminate()[0] == 0
             # Leaving the block kills b: the remaining worker owns all after the session time-out.
-        shop.join()
-        wait_until_settled(wide)
-    assert_exact(wide, shop)
+        wait_for(lambda: partitions(first) == 4)
+        num_rebalances = first.metric("millstream_stream_rebalances_total")
+        shown = set(shop.truth.impressions)
+        # While the shop goes on, and before a further rebalance could heal what one broke.
+        wait_for(lambda: shown <= labeled_ids(wide))
+        assert shop.is_alive()
+        assert first.metric("millstream_stream_rebalances_total") == num_rebalances
+        shop.close()
+    shop.truth.window_ms = 8_000
+    assert len(early) > 100, "there must have been traffic before the second worker came"
+    assert compare(wide, shop.truth).wrong == set()
+
+
+def test_transactions_leave_holes_that_hold_nothing_up_and_what_they_abort_never_was(
+    kafka: KafkaSettings, tmp_path: Path
+):
+    topic = topic_name("events", kafka)
+    producer = KafkaProducer(**kafka.client_options(), acks="all", transactional_id=f"{topic}-shop")
+    producer.init_transactions()
+
+    def transact(*events: Impression | Click, partition: int) -> int:
+        producer.begin_transaction()
+        sent = [producer.send(topic, key=b"k", value=encode(event), partition=partition) for event in events]
+        producer.flush()
+        return sent[-1].get(timeout=30).offset
+
+    good = shown("good")
+    transact(good, partition=0)
+    producer.commit_transaction()
+    transact(Click(click_id="never", impression_id="good", event_time_ms=good.event_time_ms), partition=0)
+    producer.abort_transaction()
+    newest = {}
+    for number in range(20):
+        partition = number % 2
+        newest[partition] = transact(shown(f"i{number}"), partition=partition)
+        producer.commit_transaction()
+        transact(*(shown(f"never{number}-{k}") for k in range(3)), partition=partition)
+        producer.abort_transaction()
+    producer.close()
+
+    with Worker(kafka, "a", tmp_path, quiet_seconds=2) as worker:
+        wait_for(lambda: len(labeled_ids(kafka)) == 21)
+        assert worker.metric("millstream_stream_lag_records") == 0, "or the watchdog would end it"
+        wait_for(
+            lambda: committed_offsets(kafka, "stream", "events") == {p: offset + 1 for p, offset in newest.items()}
+        )
+    labels = [decode_labeled(record.value) for record in read_all(kafka, "labeled-impressions")]
+    assert {label.impression.impression_id for label in labels} == {"good", *(f"i{number}" for number in range(20))}
+    assert not any(label.click_ids for label in labels)
+    assert read_all(kafka, "dead-letters") == []
 
 
 def send_past(kafka: KafkaSettings, truth: Truth, first_ms: int, last_ms: int, name: str) -> None:
@@ -158,6 +212,26 @@ def test_bad_records_become_dead_letters_and_repeats_are_counted_once(kafka: Kaf
     }
     offsets = [dict(letter.headers)["millstream.offset"] for letter in letters]
     assert offsets == [b"4", b"5", b"6", b"7", b"8", b"9"]
+
+
+def test_a_topic_made_anew_is_read_from_its_beginning(kafka: KafkaSettings, tmp_path: Path):
+    topic = topic_name("events", kafka)
+    send(kafka, [(b"k", encode(shown(f"old{number}"))) for number in range(20)])
+    with Worker(kafka, "a", tmp_path, window_seconds=1, quiet_seconds=1) as worker:
+        wait_until_settled(kafka)
+        # The new log may be longer than the old one was read, or shorter.
+        for count in (30, 5):
+            admin = KafkaAdminClient(**kafka.client_options())
+            admin.delete_topics([topic])
+            admin.close()
+            wait_for(lambda: apply_topics(kafka) == [topic])
+            send(kafka, [(b"k", encode(shown(f"{count}-{number}"))) for number in range(count)])
+            new = {f"{count}-{number}" for number in range(count)}
+            wait_for(lambda new=new: new <= labeled_ids(kafka))
+            wait_until_settled(kafka)
+        assert worker.metric("millstream_stream_topics_remade_total") == 2
+        assert worker.process.poll() is None
+        assert "topics_remade" in worker.log()
 
 
 def test_sigterm_ends_the_worker_in_seconds_with_open_windows_and_loses_none(kafka: KafkaSettings, tmp_path: Path):

@@ -44,7 +44,10 @@ class Truth:
 
 
 class Shop(threading.Thread):
-    """Sends impressions and clicks at a rate until its time is over; every event bears the time it was sent at."""
+    """Sends impressions and clicks at a rate until its time is over or it is closed.
+
+    Every event bears the time it was sent at.
+    """
 
     def __init__(self, kafka: KafkaSettings, *, seconds: float, rate: float, click_rate: float = 0.3, seed: int = 1):
         super().__init__(daemon=True)
@@ -54,13 +57,19 @@ class Shop(threading.Thread):
         self._rate = rate
         self._click_rate = click_rate
         self._random = random.Random(seed)
+        self._closed = threading.Event()
+
+    def close(self) -> None:
+        """Let no more customers in, and wait until the last has left."""
+        self._closed.set()
+        self.join()
 
     def run(self) -> None:
         producer = KafkaProducer(**self._kafka.client_options(), acks="all", linger_ms=5)
         topic = topic_name("events", self._kafka)
         due: list[tuple[float, int, str, str]] = []
         started, number = time.time(), 0
-        while (now := time.time()) < started + self._seconds:
+        while (now := time.time()) < started + self._seconds and not self._closed.is_set():
             while number < (now - started) * self._rate:
                 self._show(producer, topic, due, number)
                 number += 1
@@ -146,6 +155,11 @@ class Worker:
     def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:
             self.kill()
+
+
+def labeled_ids(kafka: KafkaSettings) -> set[str]:
+    """Ids of all impressions that have a label by now."""
+    return {decode_labeled(record.value).impression.impression_id for record in read_all(kafka, "labeled-impressions")}
 
 
 def read_all(kafka: KafkaSettings, kind: TopicKind) -> list:

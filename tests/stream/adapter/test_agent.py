@@ -6,10 +6,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer
 
+from deploy.local_kafka import free_port
 from stream.events import Click, Impression, decode_event
 from stream.settings import KafkaSettings
 from tests.stream.test_gone_records import gone_letters, leave_only_the_last
@@ -39,18 +41,32 @@ def create_foreign_topics(kafka: KafkaSettings) -> None:
     admin.close()
 
 
-def send_foreign(kafka: KafkaSettings, numbers: range) -> None:
-    producer = KafkaProducer(**kafka.client_options(), acks="all")
+def send_foreign(kafka: KafkaSettings, numbers: range, *, abort: bool = False) -> None:
+    """Send views and clicks in one transaction, as exactly-once producers do."""
+    producer = KafkaProducer(**kafka.client_options(), acks="all", transactional_id=f"{kafka.topic_prefix}shop")
+    producer.init_transactions()
+    producer.begin_transaction()
     now = time.time()
     for number in numbers:
         view = {"id": number, "ts": int(now * 1000), "sku": f"s{number}", "title": "red shoe"}
         producer.send(f"{kafka.topic_prefix}foreign-views", json.dumps(view).encode())
         producer.send(f"{kafka.topic_prefix}foreign-clicks", json.dumps({"view": number, "ts": now}).encode())
     producer.flush()
+    producer.abort_transaction() if abort else producer.commit_transaction()
     producer.close()
 
 
-def start_adapter(kafka: KafkaSettings, home: Path) -> subprocess.Popen:
+def lag(port: int) -> float | None:
+    """Foreign records that the adapter has not yet settled; None while it does not answer."""
+    try:
+        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as page:
+            lines = page.read().decode().splitlines()
+    except OSError:
+        return None
+    return next((float(line.split()[1]) for line in lines if line.startswith("millstream_adapter_lag_records ")), None)
+
+
+def start_adapter(kafka: KafkaSettings, home: Path, port: int) -> subprocess.Popen:
     mapping = home / "mapping.toml"
     mapping.write_text(MAPPING.format(prefix=kafka.topic_prefix))
     settings = {
@@ -58,7 +74,7 @@ def start_adapter(kafka: KafkaSettings, home: Path) -> subprocess.Popen:
         "MILLSTREAM_KAFKA_TOPIC_PREFIX": kafka.topic_prefix,
         "MILLSTREAM_KAFKA_PARTITIONS": str(kafka.partitions),
         "MILLSTREAM_HOME": str(home),
-        "MILLSTREAM_METRICS_PORT": "0",
+        "MILLSTREAM_METRICS_PORT": str(port),
         "MILLSTREAM_ADAPTER_MAPPING": str(mapping),
     }
     with (home / "adapter.log").open("ab") as log:
@@ -72,16 +88,20 @@ def test_foreign_records_become_events_and_a_kill_loses_none(kafka: KafkaSetting
     producer = KafkaProducer(**kafka.client_options(), acks="all")
     producer.send(f"{kafka.topic_prefix}foreign-clicks", b'{"view": 1}', key=b"k").get(timeout=30)
     producer.close()
-    first = start_adapter(kafka, tmp_path)
+    first = start_adapter(kafka, tmp_path, free_port())
     try:
         wait_for(lambda: len(read_all(kafka, "events")) > 0)
     finally:
         first.kill()
         first.wait()
     send_foreign(kafka, range(300, 600))
-    second = start_adapter(kafka, tmp_path)
+    send_foreign(kafka, range(600, 700), abort=True)
+    port = free_port()
+    second = start_adapter(kafka, tmp_path, port)
     try:
         wait_for(lambda: len({(r.key, b'"click"' in r.value[:20]) for r in read_all(kafka, "events")}) == 1200)
+        # The log ends in aborted records and commit markers: there is nothing to read, so nothing is unread.
+        wait_for(lambda: lag(port) == 0)
         second.terminate()
         assert second.wait(timeout=60) == 0
     finally:

@@ -1,0 +1,82 @@
+"""Sees that a topic was deleted and made anew under a running worker: its offsets begin again at 0."""
+
+import asyncio
+from collections.abc import Collection
+from uuid import UUID
+
+import faust
+import structlog
+from kafka.errors import KafkaError
+
+from stream.metrics import GroupMetrics
+from stream.ordered_consumer import OrderedConsumer
+from stream.settings import KafkaSettings
+from stream.topic_admin import ClusterError, connect_admin
+
+_LOOK_SECONDS = 5.0
+
+
+class TopicIdentities:
+    """Remembers which topics bear the names.
+
+    Args:
+        kafka: The cluster.
+        topics: Full names.
+    """
+
+    def __init__(self, kafka: KafkaSettings, topics: Collection[str]) -> None:
+        self._kafka = kafka
+        self._topics = list(topics)
+        self._ids: dict[str, UUID] = {}
+
+    def look(self) -> list[str]:
+        """Return the names that other topics bear than at the last look; a name that none bears is looked for again.
+
+        Raises:
+            ClusterError: the cluster cannot be reached.
+            KafkaError: it does not answer.
+        """
+        admin = connect_admin(self._kafka)
+        try:
+            found = {
+                topic["name"]: topic["topic_id"]
+                for topic in admin.describe_topics(self._topics)
+                if not topic["error_code"]
+            }
+        finally:
+            admin.close()
+        remade = [name for name, topic_id in found.items() if self._ids.get(name, topic_id) != topic_id]
+        self._ids |= found
+        return remade
+
+
+def follow_topics(app: faust.App, kafka: KafkaSettings, topics: Collection[str], metrics: GroupMetrics) -> None:
+    """Let the app read a topic from its beginning when it was made anew.
+
+    Args:
+        app: The Faust app, its consumer made by `create_app`.
+        kafka: The cluster.
+        topics: Full names of what it reads.
+        metrics: What to count in.
+    """
+    identities = TopicIdentities(kafka, topics)
+
+    async def follow() -> None:
+        while True:
+            try:
+                remade = await asyncio.to_thread(identities.look)
+            except (ClusterError, KafkaError):
+                remade = []  # the broker is away, as the clients say loudly enough
+            if remade:
+                metrics.topics_remade.inc(len(remade))
+                structlog.get_logger(__name__).error(
+                    "topics_remade",
+                    topics=remade,
+                    message="deleted and made anew while they were read; what was not settled of the old ones is gone, "
+                    "the new ones are read from the beginning",
+                )
+                consumer: OrderedConsumer = app.consumer  # type: ignore[assignment]
+                consumer.begin_again(remade)
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    app.task(follow)
