@@ -39,6 +39,7 @@ from scorer.settings import ModelSettings, ScorerSettings
 from stream.events import Impression
 from stream.exposition import process_registry, serve_metrics
 from stream.logs import configure_logging
+from stream.minute_log import start_minute_log
 from stream.releases import ReleaseFollower
 from stream.settings import KafkaSettings, MetricsSettings
 
@@ -147,6 +148,7 @@ def run() -> None:
     registry = process_registry()
     metrics = ServiceMetrics(registry)
     serve_metrics(MetricsSettings(), METRICS_PORT, registry)
+    start_minute_log(registry)
     loader = ReleaseLoader(ModelSettings())
     # The frozen version is for the evaluator's comparison; nobody is served by it.
     scorer = ScorerSettings(frozen_share=0.0)

@@ -3,14 +3,17 @@
 import signal
 import sys
 
+import structlog
+
 from stream.adapter.agent import create_adapter_app
 from stream.adapter.mapping import read_mapping
-from stream.agent import create_join_app
+from stream.agent import create_join_app, first_label
 from stream.app import run_app, worker_slot
 from stream.error_line import error_line
 from stream.exposition import process_registry, serve_metrics
 from stream.logs import configure_logging
 from stream.metrics import AdapterMetrics, JoinMetrics
+from stream.minute_log import start_minute_log
 from stream.settings import AdapterSettings, JoinSettings, KafkaSettings, MetricsSettings
 from stream.topic_admin import ClusterError, check_topics
 
@@ -26,6 +29,8 @@ def run_join() -> None:
         registry = process_registry()
         app = create_join_app(kafka, settings, JoinMetrics(registry))
         serve_metrics(MetricsSettings(), JOIN_METRICS_PORT, registry)
+        start_minute_log(registry)
+        structlog.get_logger(__name__).info("join_started", first_label=first_label(settings))
         run_app(app, "stream")
 
 
@@ -38,6 +43,7 @@ def run_adapter() -> None:
         registry = process_registry()
         app = create_adapter_app(kafka, settings, sources, AdapterMetrics(registry))
         serve_metrics(MetricsSettings(), ADAPTER_METRICS_PORT, registry)
+        start_minute_log(registry)
         run_app(app, "adapter")
 
 

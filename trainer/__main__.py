@@ -9,6 +9,7 @@ from kafka.errors import KafkaError
 from scorer.settings import ModelSettings
 from stream.exposition import process_registry, serve_metrics
 from stream.logs import configure_logging
+from stream.minute_log import start_minute_log
 from stream.settings import KafkaSettings, MetricsSettings
 from stream.watchdog import StopRequest, start_watchdog
 from trainer.metrics import TrainerMetrics
@@ -27,6 +28,7 @@ def run() -> None:
     registry = process_registry()
     metrics = TrainerMetrics(registry)
     serve_metrics(MetricsSettings(), METRICS_PORT, registry)
+    start_minute_log(registry)
     start_watchdog(stopping.progress, settings.stall_seconds)
     run_trainer(KafkaSettings(), ModelSettings(), settings, GateSettings(), metrics, stopping.is_set)
     structlog.get_logger(__name__).info("trainer_stopped")

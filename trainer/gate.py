@@ -93,6 +93,14 @@ def first_evidence(rows: JudgedRows, newest_ms: int) -> Evidence:
     return Evidence(rows, rows, newest_ms, newest_ms)
 
 
+def first_judgement(settings: GateSettings) -> str:
+    """Return when a user may expect the gate to judge an update, and how to see it sooner."""
+    return (
+        f"when the rows after an update hold {settings.min_clicks} clicks, or after {settings.max_wait_seconds:g} s of "
+        "records; for a trial set MILLSTREAM_GATE_MIN_CLICKS or MILLSTREAM_GATE_MAX_WAIT_SECONDS"
+    )
+
+
 def judge(evidence: Evidence, settings: GateSettings) -> GateResult | None:
     """Return the decision, or None while the pool holds too few clicks and the time limit has not passed.
 

@@ -19,6 +19,7 @@ from trainer.checkpoint import checkpoint_store, current_line, line_directory
 from trainer.commands import KafkaCommandInbox, end_of_commands
 from trainer.contract import check_contract, contract_of
 from trainer.failpoints import Failpoints
+from trainer.gate import first_judgement
 from trainer.ledger import ledger_directory
 from trainer.line import ModelLine
 from trainer.loop import Edges, Stores, Trainer
@@ -103,7 +104,12 @@ def run_trainer(
         line = ModelLine(bundle, checkpoint, settings, gate)
         trainer = Trainer(line, checkpoint.name, stores, edges, settings, gate)
         structlog.get_logger(__name__).info(
-            "trainer_started", line=state.line, update=state.update, champion=state.champion, offsets=state.offsets
+            "trainer_started",
+            line=state.line,
+            update=state.update,
+            champion=state.champion,
+            offsets=state.offsets,
+            first_judgement=first_judgement(gate),
         )
         trainer.run(stop)
 

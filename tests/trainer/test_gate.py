@@ -9,6 +9,7 @@ from msgspec import UNSET
 from trainer.gate import (
     JudgedRows,
     first_evidence,
+    first_judgement,
     held,
     is_miscalibrated,
     judge,
@@ -258,3 +259,10 @@ def test_equally_good_candidates_are_not_held_for_their_log_loss(rate):
         noise = np.random.default_rng(1_000 + seed).normal(scale=0.4, size=(2, part.num_rows))
         reasons.append(judged(JudgedRows(part.z_candidate + noise[0], part.z_live + noise[1], part.label)).reason)
     assert reasons.count("log_loss_harm") + reasons.count("calibration") <= 1
+
+
+def test_a_start_says_when_the_first_judgement_is_due_and_how_to_see_it_sooner():
+    said = first_judgement(GateSettings(min_clicks=40, max_wait_seconds=900))
+    assert "40 clicks" in said
+    assert "900 s" in said
+    assert "MILLSTREAM_GATE_MIN_CLICKS" in said
