@@ -117,13 +117,16 @@ class GoneRecords:
 
     async def look(self, places: Iterable[Place]) -> None:
         """Look at records that were just read, in their order; return when every loss before them is written down."""
+        # Asked once a look and only where there is a gap: a log written in transactions has one after every record.
+        beginnings: dict[tuple[str, int], int] = {}
         for place in places:
             key = (place.topic, place.partition)
             expected = self._next.get(key, self._group.committed(*key))
             self._next[key] = place.offset + 1
             if expected is not None and expected < place.offset:
-                beginning = min(place.offset, await self._group.beginning(*key))
-                gone = gone_range(*key, expected=expected, beginning=beginning)
+                if key not in beginnings:
+                    beginnings[key] = await self._group.beginning(*key)
+                gone = gone_range(*key, expected=expected, beginning=min(place.offset, beginnings[key]))
                 if gone is not None:
                     tell_gone(gone)
                     self._count(gone.num_records)

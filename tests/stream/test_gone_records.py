@@ -54,6 +54,7 @@ class Stand:
     def __init__(self, committed: int | None, beginning: int) -> None:
         self.letters: list[tuple[bytes, bytes]] = []
         self.counts: list[float] = []
+        self.num_asked = 0
         self.watch = GoneRecords("join", self.counts.append, self)
         self._offsets = (committed, beginning)
 
@@ -61,6 +62,7 @@ class Stand:
         return self._offsets[0]
 
     async def beginning(self, _topic: str, _partition: int) -> int:
+        self.num_asked += 1
         return self._offsets[1]
 
     async def write(self, _partition: int, letter: Record) -> None:
@@ -75,6 +77,12 @@ def test_a_gap_from_the_committed_offset_to_the_beginning_is_gone_once():
     worker.read(90, 91)
     worker.read(92)
     assert (worker.letters, worker.counts) == ([(b"10", b"89")], [80])
+
+
+def test_holes_that_transactions_leave_are_no_loss_and_cost_one_question_a_chunk():
+    worker = Stand(committed=None, beginning=0)
+    worker.read(0, 2, 4, 6, 8)
+    assert (worker.letters, worker.num_asked) == ([], 1)
 
 
 def test_what_retention_takes_while_the_worker_reads_is_gone_too():
