@@ -29,7 +29,7 @@ from stream.app import (
     Membership,
     create_app,
     deliver,
-    num_unread,
+    follow_topics,
     run_app,
     watch_gone,
     worker_slot,
@@ -37,9 +37,9 @@ from stream.app import (
 from stream.exposition import process_registry, serve_metrics
 from stream.logs import configure_logging
 from stream.minute_log import start_minute_log
+from stream.ordered_consumer import num_unread
 from stream.releases import ReleaseFollower
 from stream.settings import KafkaSettings, MetricsSettings
-from stream.topic_identity import follow_topics
 from stream.topics import topic_name
 from stream.vital_thread import end_process
 from stream.watchdog import Progress, start_watchdog

@@ -8,11 +8,11 @@ import faust
 import structlog
 from faust.types import EventT, Message, StreamT
 
-from stream.app import Delivery, DeliveryError, Membership, create_app, deliver, log_end, watch_gone
+from stream.app import Delivery, DeliveryError, Membership, create_app, deliver, follow_topics, watch_gone
 from stream.metrics import JoinMetrics
+from stream.ordered_consumer import log_end
 from stream.partition_join import PartitionJoin
 from stream.settings import JoinSettings, KafkaSettings
-from stream.topic_identity import follow_topics
 from stream.topics import topic_name
 from stream.watchdog import Progress, start_watchdog
 

@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +24,9 @@ from stream.directory_lock import directory_lock
 from stream.gone_records import GoneRecords
 from stream.logs import logging_config
 from stream.metrics import GroupMetrics
-from stream.ordered_consumer import HandedOut, OrderedConsumer, OrderedTransport
+from stream.ordered_consumer import OrderedConsumer, OrderedTransport
 from stream.settings import KafkaSettings, state_directory
+from stream.topic_identity import TopicIdentities
 from stream.topics import topic_name
 
 _RETRY_SECONDS = 0.5
@@ -189,67 +190,26 @@ async def deliver(app: faust.App, deliveries: Iterable[Delivery]) -> None:
         raise DeliveryError(message) from failure
 
 
-@dataclass(frozen=True, slots=True)
-class LogEnd:
-    """What the client knows of a partition: how far its log goes, and how far it was handed out.
-
-    Attributes:
-        offset: End of the log, exclusive.
-        stable: End of what may be read, exclusive: before the oldest transaction that is still open.
-        position: Next offset the client will hand out; it also passes offsets that hold no record.
-        handed_out: What it has handed out in this generation; None before the first record.
-        seen_ms: Wall clock when the broker told, epoch milliseconds.
-    """
-
-    offset: int
-    stable: int
-    position: int
-    handed_out: HandedOut | None
-    seen_ms: int
-
-    def unread(self, next_offset: int | None) -> int:
-        """Return at most how many records are there to be read.
-
-        Args:
-            next_offset: Offset after the last record that was read; None if none was.
-        """
-        waiting = max(0, self.stable - self.position)
-        if self.handed_out is not None:
-            waiting += max(0, self.handed_out.end - (self.handed_out.first if next_offset is None else next_offset))
-        return waiting
-
-    def is_read(self, next_offset: int | None) -> bool:
-        """Return whether nothing is left up to the end of the log, not even a transaction that is still open."""
-        return self.position >= self.offset and self.unread(next_offset) == 0
-
-
-def log_end(app: faust.App, partition: TP) -> LogEnd | None:
-    """Return the end of an assigned partition's log, or None before the first fetch."""
-    # Faust shows neither the time of the last fetch nor, without a request, the position: ask aiokafka's state.
-    consumer: OrderedConsumer = app.consumer  # type: ignore[assignment]
-    client = consumer._thread._consumer  # noqa: SLF001
-    assignment = client._subscription.subscription.assignment  # type: ignore[union-attr]  # noqa: SLF001
-    state = assignment.state_value(partition) if assignment else None
-    if state is None or state.highwater is None or not state.has_valid_position:
-        return None
-    return LogEnd(
-        offset=state.highwater,
-        stable=state.highwater if state.lso is None else state.lso,
-        position=state.position,
-        handed_out=consumer.handed_out(partition),
-        seen_ms=state.timestamp,
-    )
-
-
-def num_unread(app: faust.App, positions: Mapping[TP, int]) -> int:
-    """Return at most how many records of the assigned partitions are still to be settled.
+def follow_topics(app: faust.App, kafka: KafkaSettings, topics: Collection[str], metrics: GroupMetrics) -> None:
+    """Let the app read a topic from its beginning when it was deleted and made anew.
 
     Args:
-        app: The Faust app.
-        positions: Offset after the last settled record; a partition is missing before its first.
+        app: The Faust app, made by `create_app`.
+        kafka: The cluster.
+        topics: Full names of what it reads.
+        metrics: What to count in.
     """
-    ends = {partition: log_end(app, partition) for partition in app.consumer.assignment()}
-    return sum(end.unread(positions.get(partition)) for partition, end in ends.items() if end is not None)
+    identities = TopicIdentities(kafka, topics)
+
+    def begin_again(remade: Collection[str]) -> None:
+        metrics.topics_remade.inc(len(remade))
+        consumer: OrderedConsumer = app.consumer  # type: ignore[assignment]
+        consumer.begin_again(remade)
+
+    async def follow() -> None:
+        await identities.follow(begin_again)
+
+    app.task(follow)
 
 
 def watch_gone(app: faust.App, kafka: KafkaSettings, stage: str, metrics: GroupMetrics) -> GoneRecords:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import faust
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from faust.types import TP, ConsumerT
 
@@ -124,3 +125,66 @@ class OrderedTransport(Transport):
     """Makes an `OrderedConsumer`."""
 
     Consumer: ClassVar[type[ConsumerT]] = OrderedConsumer
+
+
+@dataclass(frozen=True, slots=True)
+class LogEnd:
+    """What the client knows of a partition: how far its log goes, and how far it was handed out.
+
+    Attributes:
+        offset: End of the log, exclusive.
+        stable: End of what may be read, exclusive: before the oldest transaction that is still open.
+        position: Next offset the client will hand out; it also passes offsets that hold no record.
+        handed_out: What it has handed out in this generation; None before the first record.
+        seen_ms: Wall clock when the broker told, epoch milliseconds.
+    """
+
+    offset: int
+    stable: int
+    position: int
+    handed_out: HandedOut | None
+    seen_ms: int
+
+    def unread(self, next_offset: int | None) -> int:
+        """Return at most how many records are there to be read.
+
+        Args:
+            next_offset: Offset after the last record that was read; None if none was.
+        """
+        waiting = max(0, self.stable - self.position)
+        if self.handed_out is not None:
+            waiting += max(0, self.handed_out.end - (self.handed_out.first if next_offset is None else next_offset))
+        return waiting
+
+    def is_read(self, next_offset: int | None) -> bool:
+        """Return whether nothing is left up to the end of the log, not even a transaction that is still open."""
+        return self.position >= self.offset and self.unread(next_offset) == 0
+
+
+def log_end(app: faust.App, partition: TP) -> LogEnd | None:
+    """Return the end of an assigned partition's log, or None before the first fetch."""
+    # Faust shows neither the time of the last fetch nor, without a request, the position: ask aiokafka's state.
+    consumer: OrderedConsumer = app.consumer  # type: ignore[assignment]
+    client = consumer._thread._consumer  # noqa: SLF001
+    assignment = client._subscription.subscription.assignment  # type: ignore[union-attr]  # noqa: SLF001
+    state = assignment.state_value(partition) if assignment else None
+    if state is None or state.highwater is None or not state.has_valid_position:
+        return None
+    return LogEnd(
+        offset=state.highwater,
+        stable=state.highwater if state.lso is None else state.lso,
+        position=state.position,
+        handed_out=consumer.handed_out(partition),
+        seen_ms=state.timestamp,
+    )
+
+
+def num_unread(app: faust.App, positions: Mapping[TP, int]) -> int:
+    """Return at most how many records of the assigned partitions are still to be settled.
+
+    Args:
+        app: The Faust app.
+        positions: Offset after the last settled record; a partition is missing before its first.
+    """
+    ends = {partition: log_end(app, partition) for partition in app.consumer.assignment()}
+    return sum(end.unread(positions.get(partition)) for partition, end in ends.items() if end is not None)

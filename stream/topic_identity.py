@@ -1,15 +1,13 @@
 """Sees that a topic was deleted and made anew under a running worker: its offsets begin again at 0."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from typing import NoReturn
 from uuid import UUID
 
-import faust
 import structlog
 from kafka.errors import KafkaError
 
-from stream.metrics import GroupMetrics
-from stream.ordered_consumer import OrderedConsumer
 from stream.settings import KafkaSettings
 from stream.topic_admin import ClusterError, connect_admin
 
@@ -49,34 +47,19 @@ class TopicIdentities:
         self._ids |= found
         return remade
 
-
-def follow_topics(app: faust.App, kafka: KafkaSettings, topics: Collection[str], metrics: GroupMetrics) -> None:
-    """Let the app read a topic from its beginning when it was made anew.
-
-    Args:
-        app: The Faust app, its consumer made by `create_app`.
-        kafka: The cluster.
-        topics: Full names of what it reads.
-        metrics: What to count in.
-    """
-    identities = TopicIdentities(kafka, topics)
-
-    async def follow() -> None:
+    async def follow(self, begin_again: Callable[[list[str]], None]) -> NoReturn:
+        """Look for ever, and tell whoever reads the topics which to read from their beginning."""
         while True:
             try:
-                remade = await asyncio.to_thread(identities.look)
+                remade = await asyncio.to_thread(self.look)
             except (ClusterError, KafkaError):
                 remade = []  # the broker is away, as the clients say loudly enough
             if remade:
-                metrics.topics_remade.inc(len(remade))
                 structlog.get_logger(__name__).error(
                     "topics_remade",
                     topics=remade,
                     message="deleted and made anew while they were read; what was not settled of the old ones is gone, "
                     "the new ones are read from the beginning",
                 )
-                consumer: OrderedConsumer = app.consumer  # type: ignore[assignment]
-                consumer.begin_again(remade)
+                begin_again(remade)
             await asyncio.sleep(_LOOK_SECONDS)
-
-    app.task(follow)

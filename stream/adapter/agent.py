@@ -9,12 +9,12 @@ import structlog
 from faust.types import TP, EventT, StreamT
 
 from stream.adapter.mapping import Mapping, Source
-from stream.app import Delivery, DeliveryError, Membership, create_app, deliver, num_unread, watch_gone
+from stream.app import Delivery, DeliveryError, Membership, create_app, deliver, follow_topics, watch_gone
 from stream.dead_letters import Record, dead_letter, dead_letter_headers
 from stream.events import Click, EventError, encode
 from stream.metrics import AdapterMetrics
+from stream.ordered_consumer import num_unread
 from stream.settings import AdapterSettings, KafkaSettings
-from stream.topic_identity import follow_topics
 from stream.topics import topic_name
 from stream.watchdog import Progress, start_watchdog
 

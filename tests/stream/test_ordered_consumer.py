@@ -4,7 +4,7 @@ import pytest
 from faust.types import TP
 
 from stream.app import create_app
-from stream.ordered_consumer import OrderedConsumer
+from stream.ordered_consumer import HandedOut, LogEnd, OrderedConsumer
 from stream.settings import KafkaSettings
 
 PARTITION = TP("events", 0)
@@ -39,3 +39,24 @@ async def test_faust_drops_no_record_when_the_client_goes_back(consumer):
     consumer._read_offset[PARTITION] = 90
     consumer._read_offset.update({PARTITION: 90})
     assert consumer._read_offset[PARTITION] is None, "then its drain loop hands every record on"
+
+
+def log_of(offset: int = 10, position: int = 10, stable: int = 10, handed_out: HandedOut | None = None) -> LogEnd:
+    return LogEnd(offset=offset, stable=stable, position=position, handed_out=handed_out, seen_ms=0)
+
+
+@pytest.mark.parametrize(
+    ("end", "next_offset", "unread", "is_read"),
+    [
+        (log_of(position=4, handed_out=HandedOut(0, 4)), 4, 6, False),
+        (log_of(handed_out=HandedOut(0, 9)), 9, 0, True),  # the last offset is a commit marker
+        (log_of(handed_out=HandedOut(0, 9)), 5, 4, False),  # handed out, and still on its way here
+        (log_of(handed_out=HandedOut(3, 9)), None, 6, False),
+        (log_of(), None, 0, True),  # nothing but markers
+        (log_of(stable=4, position=4, handed_out=HandedOut(0, 4)), 4, 0, False),  # a transaction is open
+    ],
+)
+def test_a_log_is_read_when_the_client_is_at_its_end_and_all_it_handed_out_has_arrived(
+    end, next_offset, unread, is_read
+):
+    assert (end.unread(next_offset), end.is_read(next_offset)) == (unread, is_read)
