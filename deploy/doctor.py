@@ -4,15 +4,17 @@ import shutil
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
 from deploy.kafka_distribution import LocalKafkaError, find_java, jars_present
-from scorer.registry import ModelRegistry, RegistryError
 from scorer.settings import ScorerSettings
 from stream.compression import CODECS, unreadable_codecs
 from stream.error_line import error_line
+from stream.setting_names import check_settings
 from stream.settings import JoinSettings, KafkaSettings, state_directory
+from stream.settings_file import settings_file
 from stream.topic_admin import ClusterError, check_topics, connect_admin
 from trainer.settings import TrainerSettings
 
@@ -52,22 +54,36 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Return what was found, from the ground up: disk, Java, codecs, cluster, topics, model, strategy, ports.
+    """Return what was found, from the ground up; what keeps one part from being looked at is a finding of its own."""
+    parts: dict[str, Callable[[], Iterator[Finding]]] = {
+        "settings": examine_settings,
+        "disk": lambda: examine_disk(state_directory(), shutil.disk_usage),
+        "java": lambda: examine_local_kafka(named="bootstrap" in KafkaSettings().model_fields_set),
+        "codecs": examine_codecs,
+        "cluster": lambda: examine_cluster(KafkaSettings(), JoinSettings()),
+        "model": lambda: examine_model(state_directory() / "registry"),
+        "strategy": lambda: examine_strategy(JoinSettings(), ScorerSettings(), TrainerSettings()),
+        "ports": lambda: examine_ports(DEFAULT_PORTS),
+    }
+    return [finding for subject, part in parts.items() for finding in _independently(subject, part)]
 
-    Raises:
-        ValueError: A setting is wrong.
-    """
-    kafka, join = KafkaSettings(), JoinSettings()
-    registry = state_directory() / "registry"
-    return [
-        *examine_disk(state_directory(), shutil.disk_usage),
-        *examine_local_kafka(named="bootstrap" in kafka.model_fields_set),
-        *examine_codecs(),
-        *examine_cluster(kafka, join),
-        *examine_model(registry),
-        *examine_strategy(join, ScorerSettings(), TrainerSettings()),
-        *examine_ports(DEFAULT_PORTS),
-    ]
+
+def _independently(subject: str, part: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    try:
+        yield from part()
+    except Exception as error:  # noqa: BLE001 (the other findings are wanted most when one part is broken)
+        yield Finding("fail", subject, error_line(error))
+
+
+def examine_settings() -> Iterator[Finding]:
+    """Yield what is misspelt or wrong in the environment and in the settings file."""
+    file = settings_file()
+    try:
+        check_settings()
+    except ValueError as error:
+        yield Finding("fail", "settings", error_line(error))
+    else:
+        yield Finding("ok", "settings", f"right in the environment and {f'in {file}' if file else 'without a file'}")
 
 
 def examine_disk(directory: Path, usage: Callable[[Path], tuple[int, int, int]]) -> Iterator[Finding]:
@@ -138,14 +154,16 @@ def examine_model(root: Path) -> Iterator[Finding]:
     if not root.is_dir():
         yield Finding("fail", "model", f"no registry in {root}", start)
         return
-    registry = ModelRegistry(root)
+    # Loaded by name: it needs torch, which takes seconds to import, and where nothing is served it is not needed.
+    module = import_module("scorer.registry")
+    registry = module.ModelRegistry(root)
     champion = registry.alias("champion")
     if champion is None:
         yield Finding("fail", "model", "no version is champion", start)
         return
     try:
         problems = registry.verify(champion)
-    except RegistryError as error:
+    except module.RegistryError as error:
         problems = [error_line(error)]
     for problem in problems:
         remedy = "restore its directory from a copy, or 'millstream models rollback' to another version"

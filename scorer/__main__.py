@@ -3,32 +3,34 @@
 import sys
 from importlib import import_module
 
-from kafka.errors import KafkaError
+from stream.process_start import REFUSED, require_cluster, start_process
 
-from stream.releases import ReleasesUnavailableError
-from stream.topic_admin import ClusterError
-
-PROCESSES = {"": "scorer.agent", "evaluator": "scorer.evaluator", "serve": "scorer.service"}
-"""Module of each process, by its argument. Loaded by name, so that the evaluator loads neither torch nor Faust."""
+# Modules are loaded by name, so that the evaluator loads neither torch nor Faust, and the others only for a cluster.
 
 
 def run_scorer() -> None:
     """Run the scorer until it is told to stop."""
-    _run("")
+    require_cluster()
+    import_module("scorer.agent").run()
 
 
 def run_evaluator() -> None:
     """Run the evaluator until it is told to stop."""
-    _run("evaluator")
+    import_module("scorer.evaluator").run()
 
 
 def run_service() -> None:
     """Run the HTTP service until it is told to stop."""
-    _run("serve")
+    require_cluster()
+    import_module("scorer.service").run()
 
 
-def _run(process: str) -> None:
-    import_module(PROCESSES[process]).run()
+PROCESSES = {
+    "": ("scorer", run_scorer),
+    "evaluator": ("evaluator", run_evaluator),
+    "serve": ("service", run_service),
+}
+"""Name of each process and what runs it, by its argument."""
 
 
 def main(arguments: list[str]) -> None:
@@ -39,11 +41,11 @@ def main(arguments: list[str]) -> None:
     """
     process = " ".join(arguments)
     if process not in PROCESSES:
-        sys.exit(f"scorer: unknown process {process!r}; use `python -m scorer`, or with `evaluator` or `serve`")
-    try:
-        _run(process)
-    except (ValueError, ReleasesUnavailableError, ClusterError, KafkaError) as error:
-        sys.exit(f"{process or 'scorer'}: {error}")
+        sys.stderr.write(
+            f"scorer: unknown process {process!r}; use `python -m scorer`, alone or with `evaluator` or `serve`\n"
+        )
+        sys.exit(REFUSED)
+    start_process(*PROCESSES[process])
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from stream.example_batch import decode_examples
 from stream.exposition import process_registry, serve_metrics
 from stream.logs import configure_logging
 from stream.minute_log import start_minute_log
+from stream.process_start import require_cluster
 from stream.releases import ReleaseFollower
 from stream.settings import KafkaSettings, MetricsSettings
 from stream.topic_admin import ClusterError
@@ -197,6 +198,7 @@ def run() -> None:
     metrics = EvaluatorMetrics(registry)
     busy = "stop the other evaluator, or set MILLSTREAM_EVALUATOR_DIRECTORY to another directory"
     with directory_lock(settings.state(), busy):
+        require_cluster()
         serve_metrics(MetricsSettings(), METRICS_PORT, registry)
         start_minute_log(registry)
         loop = EvaluatorLoop(kafka, settings, metrics)

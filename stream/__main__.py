@@ -1,6 +1,5 @@
 """`python -m stream`: the label-join worker; `python -m stream adapter`: the adapter of foreign topics."""
 
-import signal
 import sys
 
 import structlog
@@ -9,13 +8,12 @@ from stream.adapter.agent import create_adapter_app
 from stream.adapter.mapping import read_mapping
 from stream.agent import create_join_app, first_label
 from stream.app import run_app, worker_slot
-from stream.error_line import error_line
 from stream.exposition import process_registry, serve_metrics
-from stream.logs import configure_logging
 from stream.metrics import AdapterMetrics, JoinMetrics
 from stream.minute_log import start_minute_log
+from stream.process_start import REFUSED, start_process
 from stream.settings import AdapterSettings, JoinSettings, KafkaSettings, MetricsSettings
-from stream.topic_admin import ClusterError, check_topics
+from stream.topic_admin import check_topics
 
 JOIN_METRICS_PORT = 9101
 ADAPTER_METRICS_PORT = 9107
@@ -47,22 +45,21 @@ def run_adapter() -> None:
         run_app(app, "adapter")
 
 
+PROCESSES = {"": ("stream", run_join), "adapter": ("adapter", run_adapter)}
+"""Name of each process and what runs it, by its argument."""
+
+
 def main(arguments: list[str]) -> None:
     """Run the process that the arguments name.
 
     Raises:
         SystemExit: with one line that says what is wrong, if it cannot start.
     """
-    # Faust installs its own handlers when it runs; until then there is nothing to drain.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     process = " ".join(arguments)
-    if process not in ("", "adapter"):
-        sys.exit(f"stream: unknown process {process!r}; use `python -m stream` or `python -m stream adapter`")
-    configure_logging(process or "stream")
-    try:
-        run_adapter() if process else run_join()
-    except (ValueError, ClusterError) as error:
-        sys.exit(f"{process or 'stream'}: {error_line(error)}")
+    if process not in PROCESSES:
+        sys.stderr.write(f"stream: unknown process {process!r}; use `python -m stream` or `python -m stream adapter`\n")
+        sys.exit(REFUSED)
+    start_process(*PROCESSES[process])
 
 
 def _require_topics(kafka: KafkaSettings, settings: JoinSettings) -> None:

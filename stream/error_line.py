@@ -4,13 +4,17 @@ from collections.abc import Iterator
 
 from pydantic import SecretStr, ValidationError
 
+from stream.setting_names import origin, variable
 from stream.settings import MillstreamSettings
+from stream.settings_file import settings_file
 
 
 def error_line(error: BaseException) -> str:
     """Return the error as one line; for a wrong setting its environment name, its value and what it must be."""
     if isinstance(error, ValidationError):
         return "; ".join(_setting_lines(error))
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {(error.strerror or type(error).__name__).lower()}"
     return " ".join(str(error).split()) or type(error).__name__
 
 
@@ -23,10 +27,11 @@ def _setting_lines(error: ValidationError) -> Iterator[str]:
             yield message
             continue
         field = group.model_fields.get(names[0]) if group else None
-        secret = field is not None and field.annotation is SecretStr
-        value = "(hidden)" if secret else repr(detail["input"])
-        prefix = group.model_config.get("env_prefix", "") if group else ""
-        yield f"{prefix}{names[0].upper()}={value}: {message[:1].lower()}{message[1:]}"
+        value = "(hidden)" if field is not None and field.annotation is SecretStr else repr(detail["input"])
+        name = variable(group, names[0]) if group else names[0].upper()
+        if field is not None and group is not None and origin(group, names[0]) == "file":
+            name = f"{settings_file()}: {name}"
+        yield f"{name}={value}: {message[:1].lower()}{message[1:]}"
 
 
 def _group(name: str) -> type[MillstreamSettings] | None:

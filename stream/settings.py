@@ -1,32 +1,51 @@
 """Settings of everything that touches Kafka; the environment is read when one is built, never at import."""
 
+import json
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, get_origin
 
-from pydantic import Field, SecretStr
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
-)
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from stream.settings_file import read_settings_file
 
 
 class MillstreamSettings(BaseSettings):
     """One group of settings, each read from (first wins) argument, environment, TOML file.
 
     The environment name is `MILLSTREAM_<GROUP>_<FIELD>`; the file is `MILLSTREAM_CONFIG`, its table `[group]`.
-    A group is a subclass: `class JoinSettings(MillstreamSettings, group="join")`.
+    A group is a subclass: `class JoinSettings(MillstreamSettings, group="join")`. A list is written `a,b`, or as JSON.
+
+    Attributes:
+        table: The group's table in the file.
     """
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid")
+    table: ClassVar[str]
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, enable_decoding=False)
 
     def __init_subclass__(cls, group: str, **kwargs: Any) -> None:
-        cls.model_config = SettingsConfigDict(
-            env_prefix=f"MILLSTREAM_{group}_".upper(), toml_table_header=(group,), frozen=True, extra="forbid"
+        cls.table = group
+        cls.model_config = MillstreamSettings.model_config | SettingsConfigDict(
+            env_prefix=f"MILLSTREAM_{group}_".upper()
         )
         super().__init_subclass__(**kwargs)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _read_list(cls, value: Any, info: ValidationInfo) -> Any:
+        """Return the parts of a text that stands for a list; pydantic itself would read JSON only."""
+        annotation = cls.model_fields[info.field_name or ""].annotation
+        if not isinstance(value, str) or get_origin(annotation) is not tuple:
+            return value
+        if not value.strip().startswith("["):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        try:
+            return tuple(json.loads(value))
+        except (ValueError, RecursionError) as error:
+            message = f"it begins like a JSON list and is none ({error}); write a,b"
+            raise ValueError(message) from error
 
     @classmethod
     def settings_customise_sources(
@@ -38,18 +57,19 @@ class MillstreamSettings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Return the sources, strongest first."""
-        path = os.environ.get("MILLSTREAM_CONFIG")
-        if path and not Path(path).is_file():
-            message = f"MILLSTREAM_CONFIG={path} is not a file; name a TOML file or unset the variable"
-            raise ValueError(message)
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, path)
+        fields = read_settings_file().get(cls.table, {})
+        return init_settings, env_settings, InitSettingsSource(settings_cls, fields)
 
 
 class KafkaSettings(MillstreamSettings, group="kafka"):
     """The cluster, how to reach it, and what our topics look like there."""
 
     bootstrap: str = Field("127.0.0.1:9092", description="host:port of one or more brokers, comma separated")
-    topic_prefix: str = Field("millstream.", description="put before every topic and consumer group name")
+    topic_prefix: str = Field(
+        "millstream.",
+        pattern=r"^[a-zA-Z0-9._-]{0,200}$",
+        description="put before every topic and consumer group name",
+    )
     partitions: int = Field(4, ge=1, description="partitions of events, labeled-impressions and weighted-examples")
     replication_factor: int = Field(1, ge=1, description="replicas of every topic; 3 in production")
     retention_hours: float = Field(48.0, gt=0, description="how long events and examples are kept, in hours")
@@ -64,6 +84,20 @@ class KafkaSettings(MillstreamSettings, group="kafka"):
     ssl_cafile: Path | None = Field(None, description="CA certificates; the system's when unset")
     ssl_certfile: Path | None = Field(None, description="client certificate for mutual TLS")
     ssl_keyfile: Path | None = Field(None, description="key of the client certificate")
+
+    @field_validator("bootstrap")
+    @classmethod
+    def _check_bootstrap(cls, value: str) -> str:
+        servers = [server.strip() for server in value.split(",") if server.strip()]
+        for server in servers:
+            host, _, port = server.rpartition(":")
+            if not host or "/" in host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+                message = f"{server!r} is no host:port of a broker; write for example broker-1:9092,broker-2:9092"
+                raise ValueError(message)
+        if not servers:
+            message = "it names no broker; write for example broker-1:9092"
+            raise ValueError(message)
+        return ",".join(servers)
 
     def client_options(self) -> dict[str, Any]:
         """Return the connection options of every kafka-python client."""

@@ -1,6 +1,5 @@
 """Creates the topics of the topic table on a cluster, and says where the cluster differs from it."""
 
-import socket
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +7,7 @@ from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
+from stream.cluster_failure import connection_failures, failure_line, silent_addresses
 from stream.settings import JoinSettings, KafkaSettings
 from stream.topics import Topic, topic_table
 
@@ -47,31 +47,38 @@ def connect_admin(kafka: KafkaSettings) -> KafkaAdminClient:
     """Return an administrator of the cluster; close it after use.
 
     Raises:
-        ClusterError: Nothing answers at `kafka.bootstrap`.
+        ClusterError: Nothing answers at `kafka.bootstrap`, it refuses, or the brokers it names cannot be reached.
     """
-    try:
-        _probe(kafka.bootstrap)
-        return KafkaAdminClient(**kafka.client_options(), bootstrap_timeout_ms=1000 * _ANSWER_WITHIN_SECONDS)
-    except (KafkaError, OSError) as error:
-        message = (
-            f"no Kafka answers at {kafka.bootstrap} ({type(error).__name__}); "
-            "start one with 'millstream kafka up' or set MILLSTREAM_KAFKA_BOOTSTRAP to yours"
-        )
-        raise ClusterError(message) from error
-
-
-def _probe(bootstrap: str) -> None:
-    """Raise the last OSError if no broker listens. The client itself would retry for long and leave sockets open."""
-    failure = OSError("no address given")
-    for address in bootstrap.split(","):
-        host, _, port = address.rpartition(":")
+    servers = [server.rpartition(":") for server in kafka.bootstrap.split(",")]
+    addresses = [(host.strip("[]"), int(port)) for host, _, port in servers]
+    silent = silent_addresses(addresses)
+    if len(silent) == len(addresses):
+        # The client itself would retry for long and leave sockets open.
+        failure = silent[addresses[-1]]
+        raise ClusterError(failure_line(kafka, failure)) from failure
+    with connection_failures() as causes:
         try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_WITHIN_SECONDS).close()
-        except OSError as error:
-            failure = error
-        else:
-            return
-    raise failure
+            admin = KafkaAdminClient(**kafka.client_options(), bootstrap_timeout_ms=1000 * _ANSWER_WITHIN_SECONDS)
+        except (KafkaError, OSError) as error:
+            raise ClusterError(failure_line(kafka, error, causes)) from error
+    if problem := _advertised_problem(kafka, admin):
+        admin.close()
+        raise ClusterError(problem)
+    return admin
+
+
+def _advertised_problem(kafka: KafkaSettings, admin: KafkaAdminClient) -> str | None:
+    """Return what is wrong when no broker can be reached where the cluster says it is."""
+    # Every public call goes to such an address already, and fails with a bare errno.
+    brokers = {(node.host, node.port): node.node_id for node in admin._manager.cluster.brokers()}  # noqa: SLF001
+    silent = silent_addresses(list(brokers))
+    if not silent or len(silent) < len(brokers):
+        return None
+    told = ", ".join(f"{host}:{port} ({failure.strerror or failure})" for (host, port), failure in silent.items())
+    return (
+        f"Kafka answers at {kafka.bootstrap}, but says that its brokers are at {told}, which cannot be reached "
+        "from here; set advertised.listeners of the brokers to addresses that clients can reach"
+    )
 
 
 def apply_topics(kafka: KafkaSettings) -> list[str]:

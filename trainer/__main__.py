@@ -2,18 +2,16 @@
 
 import signal
 import sys
+from importlib import import_module
 
 import structlog
-from kafka.errors import KafkaError
 
 from scorer.settings import ModelSettings
 from stream.exposition import process_registry, serve_metrics
-from stream.logs import configure_logging
 from stream.minute_log import start_minute_log
+from stream.process_start import REFUSED, require_cluster, start_process
 from stream.settings import KafkaSettings, MetricsSettings
 from stream.watchdog import StopRequest, start_watchdog
-from trainer.metrics import TrainerMetrics
-from trainer.process import run_trainer
 from trainer.settings import GateSettings, TrainerSettings
 
 METRICS_PORT = 9104
@@ -21,21 +19,32 @@ METRICS_PORT = 9104
 
 def run() -> None:
     """Run the trainer until SIGTERM or SIGINT; then finish the update that runs, and return."""
-    configure_logging("trainer")
     stopping, settings = StopRequest(), TrainerSettings()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stopping.set())
+    require_cluster()
     registry = process_registry()
-    metrics = TrainerMetrics(registry)
+    # Loaded by name: torch takes seconds to import, and what is wrong should be said before.
+    metrics = import_module("trainer.metrics").TrainerMetrics(registry)
     serve_metrics(MetricsSettings(), METRICS_PORT, registry)
     start_minute_log(registry)
+    run_trainer = import_module("trainer.process").run_trainer
     start_watchdog(stopping.progress, settings.stall_seconds)
     run_trainer(KafkaSettings(), ModelSettings(), settings, GateSettings(), metrics, stopping.is_set)
     structlog.get_logger(__name__).info("trainer_stopped")
 
 
+def main(arguments: list[str]) -> None:
+    """Run the trainer.
+
+    Raises:
+        SystemExit: with one line that says what is wrong, if it cannot start.
+    """
+    if arguments:
+        sys.stderr.write(f"trainer: unknown process {' '.join(arguments)!r}; use `python -m trainer`\n")
+        sys.exit(REFUSED)
+    start_process("trainer", run)
+
+
 if __name__ == "__main__":
-    try:
-        run()
-    except (ValueError, RuntimeError, KafkaError) as error:
-        sys.exit(f"trainer: {error}")
+    main(sys.argv[1:])

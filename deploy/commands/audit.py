@@ -1,17 +1,17 @@
 """`millstream audit`: the proof that nothing was lost and nothing was taught twice."""
 
-from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from deploy.audit_report import AuditReport
-from stream.settings import KafkaSettings, state_directory
+from deploy.commands.cluster import require_cluster
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from deploy.audit_report import AuditReport
 
 NOT_EXACT = 1
 
@@ -30,6 +30,14 @@ def audit(
 
     Example: millstream audit --ledger ledger.parquet
     """
+    from dataclasses import asdict
+
+    import msgspec
+    from rich.console import Console
+
+    from stream.settings import KafkaSettings, state_directory
+
+    require_cluster()
     # Loaded by name: reading checkpoints needs torch, which takes seconds to import.
     run_audit = import_module("deploy.audit").run_audit
     report: AuditReport = run_audit(KafkaSettings(), trainer_dir or state_directory() / "trainer", ledger)
@@ -42,8 +50,10 @@ def audit(
         raise typer.Exit(NOT_EXACT)
 
 
-def print_report(report: AuditReport, console: Console) -> None:
+def print_report(report: "AuditReport", console: "Console") -> None:
     """Print every term, every law and every problem."""
+    from rich.table import Table
+
     terms = Table("term", "distinct ids", box=None)
     terms.columns[1].justify = "right"
     for name, value in report.terms().items():

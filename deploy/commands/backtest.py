@@ -4,13 +4,14 @@ import os
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from stream.simulator.settings import DriftKind
+from stream.simulator.drift_kind import DriftKind
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 # Modules of the trainer are loaded by name, where they are needed: torch takes seconds to import.
 
@@ -111,11 +112,15 @@ def _run(stream: Any, arms: Any, seeds: int, out: Path, workers: int) -> None:
     except KeyboardInterrupt:
         typer.echo(f"interrupted; the complete runs are in {out}, and the same command goes on from there", err=True)
         raise typer.Exit(INTERRUPTED) from None
+    from rich.console import Console
+
     Console(width=max(_TABLE_WIDTH, Console().width)).print(_table(summary))
     typer.echo(f"report: {out / 'report.html'}")
 
 
-def _table(summary: Mapping[str, Any]) -> Table:
+def _table(summary: Mapping[str, Any]) -> "Table":
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False)
     for name in ("arm", "AUC", "minus uniform", "AUC frozen", "NE", "calibration", "learned"):
         table.add_column(name, justify="left" if name == "arm" else "right", overflow="fold")

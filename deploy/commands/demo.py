@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from deploy.demo.options import DemoOptions
+from deploy.commands.cluster import require_cluster
 
 FAILED = 1
 
@@ -32,6 +31,13 @@ def demo(
 
     Example: millstream demo --log clicks.jsonl.gz --minutes 10
     """
+    from rich.console import Console
+
+    from deploy.demo.options import DemoOptions
+    from stream.settings import KafkaSettings
+
+    if "bootstrap" in KafkaSettings().model_fields_set:
+        require_cluster()
     options = DemoOptions(
         minutes=minutes, strategy=strategy, budget=budget, trainer=trainer, log=log, rate=rate, report=report
     )

@@ -1,7 +1,7 @@
 """`millstream doctor`: is everything there, and if not, what to do."""
 
-from importlib import import_module
-from typing import Any
+import json
+from typing import Annotated
 
 import typer
 
@@ -15,15 +15,21 @@ def register(app: typer.Typer) -> None:
     app.command("doctor")(doctor)
 
 
-def doctor() -> None:
-    """Check Java, codecs, Kafka, topics, retention, model, ports and disk; exit status 1 if something fails.
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+    """Check settings, disk, Java, codecs, Kafka, topics, model and ports; exit status 1 if something fails.
 
     Example: millstream doctor
     """
-    # Loaded by name: verifying a model needs torch, which takes seconds to import.
-    findings: list[Any] = import_module("deploy.doctor").examine()
-    for finding in findings:
-        remedy = f"; {finding.remedy}" if finding.remedy else ""
-        typer.echo(f"{_MARKS[finding.state]}  {finding.subject:10} {finding.what}{remedy}")
+    from dataclasses import asdict
+
+    from deploy.doctor import examine
+
+    findings = examine()
+    if as_json:
+        typer.echo(json.dumps({"findings": [asdict(finding) for finding in findings]}, indent=2))
+    else:
+        for finding in findings:
+            remedy = f"; {finding.remedy}" if finding.remedy else ""
+            typer.echo(f"{_MARKS[finding.state]}  {finding.subject:10} {finding.what}{remedy}")
     if any(finding.state == "fail" for finding in findings):
         raise typer.Exit(FAILED)

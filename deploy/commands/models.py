@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from deploy.commands.cluster import require_cluster
 from deploy.commands.trainer import ask_trainer
 
 app = typer.Typer(help="Make, look at and move model versions.", no_args_is_help=True, rich_markup_mode=None)
@@ -19,6 +20,7 @@ def init() -> None:
 
     Example: MILLSTREAM_MODEL_PRETRAINED=bert-base-uncased millstream models init
     """
+    require_cluster()
     typer.echo(_operations().init_line())
 
 
@@ -32,6 +34,7 @@ def warm_start(
 
     Example: millstream models warm-start history.jsonl.gz --limit 100000
     """
+    require_cluster()
     typer.echo(_operations().warm_start_line(log, limit=limit, click_delay_seconds=click_delay))
 
 

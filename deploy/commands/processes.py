@@ -1,7 +1,6 @@
-"""The long-running processes: each replaces this process, so signals and exit status are the process's own."""
+"""The long-running processes: each is run in this process, so signals and exit status are the process's own."""
 
-import os
-import sys
+from importlib import import_module
 
 import typer
 
@@ -55,6 +54,9 @@ def serve() -> None:
     become("scorer", "serve")
 
 
-def become(module: str, *arguments: str) -> None:
-    """Replace this process by `python -m module arguments`."""
-    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])
+def become(package: str, *arguments: str) -> None:
+    """Run the process of a package until it is told to stop.
+
+    By its entry function: `python -m` would run a file of that name in the current directory first.
+    """
+    import_module(f"{package}.__main__").main(list(arguments))

@@ -1,17 +1,16 @@
 """`millstream simulate` and `millstream replay`: where events come from when there is no shop."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 
-from stream.player import PlayerOptions
-from stream.producer import ProducerCounts
-from stream.replay import ReplayOptions, replay
-from stream.settings import JoinSettings, KafkaSettings, MetricsSettings, state_directory
-from stream.simulator.settings import ShopSettings
-from stream.simulator.simulation import simulate, write_history
+from deploy.commands.cluster import require_cluster
+
+if TYPE_CHECKING:
+    from stream.player import PlayerOptions
+    from stream.producer import ProducerCounts
+    from stream.simulator.settings import ShopSettings
 
 Limit = Annotated[int | None, typer.Option(min=1, help="Impressions to play; no limit by default.")]
 Seconds = Annotated[float | None, typer.Option(min=0.001, help="Stop after so many seconds.")]
@@ -42,11 +41,17 @@ def simulate_shop(
 
     Example: millstream simulate --history-rows 4000 --write-past past.parquet
     """
+    from stream.settings import KafkaSettings, MetricsSettings
+    from stream.simulator.settings import ShopSettings
+    from stream.simulator.simulation import simulate, write_history
+
     settings = ShopSettings() if rate is None else ShopSettings(rate=rate)
     if write_past is not None:
         typer.echo(f"wrote {write_history(settings, history_rows, write_past)} events to {write_past}")
         return
     options = _options("simulate", ledger, rate=settings.rate, seconds=seconds, limit=limit)
+    require_cluster()
+    settings = _fitted(settings, options.window_seconds)
     counts = simulate(settings, KafkaSettings(), MetricsSettings(), options, history_rows=history_rows)
     _show(counts, options.ledger)
 
@@ -66,6 +71,9 @@ def replay_log(  # noqa: PLR0913, PLR0917 (one parameter is one option)
 
     Example: millstream replay clicks.jsonl.gz --speed 1000 --rate 300 --limit 50000
     """
+    from stream.replay import ReplayOptions, replay
+    from stream.settings import KafkaSettings, MetricsSettings
+
     options = _options("replay", ledger, rate=rate, seconds=seconds, limit=limit)
     played = ReplayOptions(click_delay_seconds=click_delay, speed=speed, skip=skip, skip_bad_lines=skip_bad_lines)
     counts = replay(log, KafkaSettings(), MetricsSettings(), options, played)
@@ -74,7 +82,10 @@ def replay_log(  # noqa: PLR0913, PLR0917 (one parameter is one option)
 
 def _options(
     command: str, ledger: Path | None, *, rate: float | None, seconds: float | None, limit: int | None
-) -> PlayerOptions:
+) -> "PlayerOptions":
+    from stream.player import PlayerOptions
+    from stream.settings import JoinSettings, state_directory
+
     return PlayerOptions(
         window_seconds=JoinSettings().window_seconds,
         ledger=ledger or state_directory() / "ledgers" / f"{command}.parquet",
@@ -84,8 +95,25 @@ def _options(
     )
 
 
-def _show(counts: ProducerCounts, ledger: Path) -> None:
+def _fitted(settings: "ShopSettings", window_seconds: float) -> "ShopSettings":
+    """Return a shop without late clicks where the window is longer than the delay that nobody chose for them.
+
+    They would have to come after the window: with the default one, half an hour after the last impression.
+    """
+    if "late_click_seconds" in settings.model_fields_set or window_seconds < settings.late_click_seconds:
+        return settings
+    typer.echo(
+        f"no late clicks: the attribution window is {window_seconds:g} s; they come with a shorter "
+        "MILLSTREAM_JOIN_WINDOW_SECONDS or a longer MILLSTREAM_SHOP_LATE_CLICK_SECONDS",
+        err=True,
+    )
+    return settings.model_copy(update={"late_click_share": 0.0, "late_click_seconds": 2 * window_seconds})
+
+
+def _show(counts: "ProducerCounts", ledger: Path) -> None:
     """Print the counts; a record that Kafka did not confirm makes the exit status 1."""
+    import msgspec
+
     for name, value in msgspec.structs.asdict(counts).items():
         typer.echo(f"{name.replace('_', ' '):22} {'-' if value is None else value}")
     typer.echo(f"{'ledger':22} {ledger}")

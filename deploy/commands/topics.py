@@ -1,10 +1,9 @@
 """`millstream topics`: the topics of the topic table, on the cluster."""
 
-import typer
+import json
+from typing import Annotated
 
-from stream.settings import JoinSettings, KafkaSettings
-from stream.topic_admin import apply_topics, check_topics
-from stream.topics import topic_table
+import typer
 
 DIFFERENT = 1
 
@@ -17,6 +16,10 @@ def apply() -> None:
 
     Example: MILLSTREAM_KAFKA_PARTITIONS=8 millstream topics apply
     """
+    from stream.settings import KafkaSettings
+    from stream.topic_admin import apply_topics
+    from stream.topics import topic_table
+
     kafka = KafkaSettings()
     created = apply_topics(kafka)
     for name in created:
@@ -28,15 +31,29 @@ def apply() -> None:
 
 
 @app.command()
-def check() -> None:
+def check(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
     """Compare partitions, configuration and retention with the topic table; exit status 1 if something differs.
 
     Example: millstream topics check
     """
+    from dataclasses import asdict
+
+    from stream.settings import JoinSettings, KafkaSettings
+    from stream.topic_admin import check_topics
+    from stream.topics import topic_table
+
     kafka = KafkaSettings()
     problems = check_topics(kafka, JoinSettings())
-    for problem in problems:
-        typer.echo(str(problem))
+    if as_json:
+        listed = [asdict(problem) for problem in problems]
+        topics = [topic.name for topic in topic_table(kafka).values()]
+        typer.echo(json.dumps({"topics": topics, "problems": listed}, indent=2))
+    else:
+        for problem in problems:
+            typer.echo(str(problem))
+        if not problems:
+            typer.echo(f"all {len(topic_table(kafka))} topics are as they should be")
     if problems:
         raise typer.Exit(DIFFERENT)
-    typer.echo(f"all {len(topic_table(kafka))} topics are as they should be")

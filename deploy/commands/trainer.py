@@ -1,12 +1,15 @@
 """`millstream trainer`: the process that keeps learning, and its switch."""
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import typer
 
+from deploy.commands.cluster import require_cluster
 from deploy.commands.processes import become
-from stream.settings import KafkaSettings
-from trainer.commands import Action, send_command
+
+if TYPE_CHECKING:
+    from trainer.commands import Action
 
 REFUSED = 1
 
@@ -46,16 +49,21 @@ def skip_lost() -> None:
 
     Example: millstream trainer skip-lost && millstream trainer run
     """
+    require_cluster()
     # Loaded by name: checkpoints need torch, which takes seconds to import.
     typer.echo(import_module("deploy.model_operations").skip_lost_examples())
 
 
-def ask_trainer(action: Action, *, version: str | None = None, restart_from: str | None = None) -> None:
+def ask_trainer(action: "Action", *, version: str | None = None, restart_from: str | None = None) -> None:
     """Send a command to the trainer and show its answer; exit status 1 if it refuses.
 
     Raises:
         NoAnswerError: The trainer does not answer.
     """
+    from stream.settings import KafkaSettings
+    from trainer.commands import send_command
+
+    require_cluster()
     answer = send_command(KafkaSettings(), action, version=version, restart_from=restart_from)
     typer.echo(answer.message)
     if not answer.done:

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
-from stream.simulator.settings import DriftKind
+from stream.simulator.drift_kind import DriftKind
 
 
 def register(app: typer.Typer) -> None:
@@ -60,6 +59,8 @@ def tune(  # noqa: PLR0913, PLR0917 (one parameter is one option)
         validation_share=validation_share,
         seed=seed,
     )
+    from rich.console import Console
+
     Console(width=160).print(tuning.table_of(tuned))
     typer.echo(f"chosen settings: {out}; use them with MILLSTREAM_CONFIG={out}")
 

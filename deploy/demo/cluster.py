@@ -1,6 +1,5 @@
 """The cluster of a demo, and how far its processes are behind."""
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,9 +25,10 @@ _LOOK_SECONDS = 0.5
 
 @contextmanager
 def demo_cluster(home: Path) -> Iterator[str]:
-    """Give the address of the cluster that the environment names, or of a local Kafka that ends with the demo."""
-    if bootstrap := os.environ.get("MILLSTREAM_KAFKA_BOOTSTRAP"):
-        yield bootstrap
+    """Give the address of the cluster that the settings name, or of a local Kafka that ends with the demo."""
+    settings = KafkaSettings()
+    if "bootstrap" in settings.model_fields_set:
+        yield settings.bootstrap
         return
     with LocalKafka(home, free_port()) as kafka:
         yield kafka.bootstrap

@@ -13,6 +13,7 @@ from typing import Self
 
 import psutil
 
+from deploy.safe_path import safe_environment
 from stream.held_signals import held_signals
 
 STOP_SECONDS = 20.0
@@ -44,7 +45,7 @@ class Supervisor:
 
     def __init__(self, log_directory: Path, environment: Mapping[str, str], stop_seconds: float = STOP_SECONDS) -> None:
         self._log_directory = log_directory
-        self._environment = {**os.environ, **environment}
+        self._environment = {**os.environ, **safe_environment(), **environment}
         self._stop_seconds = stop_seconds
         self._children: list[Child] = []
         self._reported: set[str] = set()

@@ -1,12 +1,11 @@
 """Settings of the simulated shop."""
 
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import Field, model_validator
 
 from stream.settings import MillstreamSettings
-
-DriftKind = Literal["none", "sudden", "gradual", "recurring"]
+from stream.simulator.drift_kind import DriftKind
 
 
 class ShopSettings(MillstreamSettings, group="shop"):

@@ -31,8 +31,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--logs",
         type=Path,
-        default=os.environ.get("MILLSTREAM_BENCH_DATA"),
-        help="folder of the real logs; default: MILLSTREAM_BENCH_DATA; without it they are skipped",
+        default=os.environ.get("BENCH_DATA"),
+        help="folder of the real logs; default: BENCH_DATA; without it they are skipped",
     )
     options = parser.parse_args(arguments)
     console = Console()
@@ -70,7 +70,7 @@ def _run(phase: str, workers: int, folder: Path | None, console: Console) -> Non
 def _logs_at(folder: Path | None, console: Console) -> Path | None:
     """Return the folder if it holds every log; say what is missing otherwise."""
     if folder is None:
-        console.print("real logs: skipped, neither --logs nor MILLSTREAM_BENCH_DATA names their folder")
+        console.print("real logs: skipped, neither --logs nor BENCH_DATA names their folder")
         return None
     missing = [
         TABLE["logs"][log.name]["file"] for log in logs() if not (folder / TABLE["logs"][log.name]["file"]).exists()

@@ -70,10 +70,11 @@ def test_only_the_edges_import_faust():
     assert importers <= edges | {"stream/app.py", "stream/ordered_consumer.py"}
 
 
-def test_imports_stand_at_the_top_of_a_module():
+def test_imports_stand_at_the_top_of_a_module_but_for_what_one_command_needs():
     nested = {
         relative(path)
         for path in MODULES
+        if path.parent != ROOT / "deploy" / "commands"
         for function in ast.walk(ast.parse(path.read_text()))
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
         if any(isinstance(node, ast.Import | ast.ImportFrom) for node in ast.walk(function))

@@ -14,9 +14,9 @@ from deploy.local_kafka import free_port
 COMMANDS = {
     *(f"kafka {name}" for name in ("up", "down", "status")),
     *(f"topics {name}" for name in ("apply", "check")),
-    *(f"trainer {name}" for name in ("run", "pause", "resume")),
+    *(f"trainer {name}" for name in ("run", "pause", "resume", "skip-lost")),
     *(f"models {name}" for name in ("init", "warm-start", "list", "show", "verify", "rollback", "resume", "prune")),
-    *("doctor", "stream", "adapter", "scorer", "evaluator", "serve", "simulate", "replay"),
+    *("doctor", "config", "stream", "adapter", "scorer", "evaluator", "serve", "simulate", "replay"),
     *("audit", "demo", "backtest", "tune"),
 }
 

@@ -141,7 +141,16 @@ def test_the_whole_examination_goes_from_the_ground_up(tmp_path: Path, monkeypat
 
     subjects = [finding.subject for finding in examine()]
 
-    assert list(dict.fromkeys(subjects)) == ["disk", "java", "codecs", "cluster", "model", "strategy", "ports"]
+    assert list(dict.fromkeys(subjects)) == [
+        "settings",
+        "disk",
+        "java",
+        "codecs",
+        "cluster",
+        "model",
+        "strategy",
+        "ports",
+    ]
     assert len(set(DEFAULT_PORTS.values())) == len(DEFAULT_PORTS)
 
 

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -32,3 +34,22 @@ def test_a_secret_is_not_shown():
 def test_another_error_becomes_one_line():
     assert error_line(ValueError("first\n  second")) == "first second"
     assert error_line(RuntimeError()) == "RuntimeError"
+
+
+def test_a_wrong_value_of_the_file_names_the_file(tmp_path, monkeypatch):
+    path = tmp_path / "wrong.toml"
+    path.write_text("[kafka]\nsasl_password = 123456\npartitions = 'none'\n")
+    monkeypatch.setenv("MILLSTREAM_CONFIG", str(path))
+    monkeypatch.delenv("MILLSTREAM_KAFKA_PARTITIONS", raising=False)
+    with pytest.raises(ValidationError) as raised:
+        KafkaSettings()
+
+    line = error_line(raised.value)
+    assert f"{path}: MILLSTREAM_KAFKA_PARTITIONS='none': " in line
+    assert "123456" not in line
+
+
+def test_an_error_of_the_system_names_the_file_before_the_reason():
+    with pytest.raises(OSError, match="absent") as raised:
+        Path("absent.txt").read_text()
+    assert error_line(raised.value) == "absent.txt: no such file or directory"

@@ -12,8 +12,8 @@ from stream.directory_lock import directory_lock
     [
         (["bogus"], {}, "unknown process 'bogus'"),
         ([], {"MILLSTREAM_JOIN_WINDOW_SECONDS": "0"}, "MILLSTREAM_JOIN_WINDOW_SECONDS"),
+        (["adapter"], {"MILLSTREAM_JOIN_WINDOW": "5"}, "do you mean MILLSTREAM_JOIN_WINDOW_SECONDS?"),
         ([], {"MILLSTREAM_KAFKA_BOOTSTRAP": "127.0.0.1:1"}, "no Kafka answers at 127.0.0.1:1"),
-        (["adapter"], {"MILLSTREAM_ADAPTER_MAPPING": "none.toml"}, "MILLSTREAM_ADAPTER_MAPPING"),
     ],
 )
 def test_a_configuration_error_is_one_line_and_a_failure(arguments, settings, message, tmp_path):
@@ -36,7 +36,7 @@ def refusal_of(*arguments, home, **settings):
         timeout=120,
         check=False,
     )
-    assert done.returncode == 1
+    assert done.returncode == 2
     lines = [line for line in done.stderr.splitlines() if not line.startswith("{")]
     assert len(lines) == 1
     return lines[0]

@@ -3,6 +3,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from scorer.settings import ModelSettings
+from stream.error_line import error_line
 from stream.settings import JoinSettings, KafkaSettings, state_directory
 
 
@@ -64,3 +66,39 @@ def test_state_lives_where_the_environment_says(tmp_path, monkeypatch):
     monkeypatch.delenv("MILLSTREAM_HOME")
     monkeypatch.setenv("XDG_STATE_HOME", "/state")
     assert state_directory() == Path("/state/millstream")
+
+
+@pytest.mark.parametrize("text", ["price,rating", " price , rating,", '["price", "rating"]'])
+def test_a_list_is_written_with_commas_or_as_json(monkeypatch, text):
+    monkeypatch.setenv("MILLSTREAM_MODEL_NUMERIC", text)
+    assert ModelSettings().numeric == ("price", "rating")
+
+
+@pytest.mark.parametrize("text", ["[", '["a"', "[1]", '[["a"]]', "[" * 5000])
+def test_a_list_that_is_none_is_refused_by_its_name(monkeypatch, text):
+    monkeypatch.setenv("MILLSTREAM_MODEL_NUMERIC", text)
+    with pytest.raises(ValidationError) as raised:
+        ModelSettings()
+    assert error_line(raised.value).startswith("MILLSTREAM_MODEL_NUMERIC=")
+
+
+@pytest.mark.parametrize("value", ["localhost", "a:1,b", "a:0", "a:99999", "PLAINTEXT://a:1", "a:x", "", " , "])
+def test_what_is_no_address_of_brokers_is_refused(value):
+    with pytest.raises(ValidationError, match="write for example"):
+        KafkaSettings(bootstrap=value)
+
+
+def test_spaces_between_brokers_do_no_harm():
+    assert KafkaSettings(bootstrap=" a:1, b:2 ,").client_options()["bootstrap_servers"] == ["a:1", "b:2"]
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_a_number_is_finite(monkeypatch, value):
+    monkeypatch.setenv("MILLSTREAM_JOIN_WINDOW_SECONDS", value)
+    with pytest.raises(ValidationError):
+        JoinSettings()
+
+
+def test_a_prefix_that_no_topic_may_have_is_refused():
+    with pytest.raises(ValidationError, match="topic_prefix"):
+        KafkaSettings(topic_prefix="my shop/")

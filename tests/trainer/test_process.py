@@ -136,6 +136,6 @@ def test_a_killed_trainer_goes_on_obeys_commands_and_drains_on_sigterm(kafka, ho
 def test_a_configuration_error_is_one_clear_line(kafka, tmp_path):
     process = trainer_process(kafka, tmp_path)
     _, errors = process.communicate(timeout=120)
-    assert process.returncode == 1
+    assert process.returncode == 2
     assert "millstream models init" in errors.splitlines()[-1]
     assert "Traceback" not in errors

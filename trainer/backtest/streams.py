@@ -14,7 +14,8 @@ from stream.events import Click, Impression, LabeledImpression
 from stream.label_join import join_log
 from stream.recorded_log import BadLines, LogError, read_log
 from stream.settings import JoinSettings
-from stream.simulator.settings import DriftKind, ShopSettings
+from stream.simulator.drift_kind import DriftKind
+from stream.simulator.settings import ShopSettings
 from stream.simulator.shop import Shop
 
 WARM_START_ROWS = 4_000

@@ -70,7 +70,7 @@ def load(scenario: Scenario, seed: int, logs: Path | None, *, tuning: bool) -> S
     if scenario.stream != "log":
         return _of_shop(scenario, seed)
     if logs is None:
-        message = "no folder of real logs; name one by --logs or MILLSTREAM_BENCH_DATA"
+        message = "no folder of real logs; name one by --logs or BENCH_DATA"
         raise ValueError(message)
     return _of_log(scenario, seed, logs, tuning=tuning)
 

@@ -1,11 +1,25 @@
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
+
+from deploy.local_kafka import free_port
+
+COMMANDS = (["stream"], ["evaluator"], ["trainer", "run"])
 
 
-def test_a_process_command_becomes_the_process_it_starts():
-    code = "from deploy.commands.processes import become; become('platform', '--nonaliased', '--terse')"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_a_file_of_the_current_directory_is_never_run_instead_of_a_process(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("stream", "scorer", "trainer", "deploy", "kafka", "signal", "types"):
+        (tmp_path / f"{name}.py").write_text(f"raise SystemExit('this is {name}.py')\n")
+    monkeypatch.setenv("MILLSTREAM_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("MILLSTREAM_KAFKA_BOOTSTRAP", f"127.0.0.1:{free_port()}")
+    millstream = str(Path(sys.executable).parent / "millstream")
 
-    expected = subprocess.run([sys.executable, "-m", "platform"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0
-    assert done.stdout.split("-")[0] == expected.stdout.split("-")[0]
+    done = subprocess.run([millstream, *command], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert "no Kafka answers" in done.stderr
+    assert done.returncode == 2

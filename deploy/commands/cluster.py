@@ -1,0 +1,12 @@
+"""What a command asks first: whether a cluster answers."""
+
+
+def require_cluster() -> None:
+    """Refuse at once, before anything slow is loaded, where no cluster answers.
+
+    Raises:
+        ClusterError: None does.
+    """
+    from stream import process_start
+
+    process_start.require_cluster()
