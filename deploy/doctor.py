@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from deploy.kafka_distribution import LocalKafkaError, find_java, jars_present
-from scorer.settings import ScorerSettings
+from scorer.settings import RegistrySettings, ScorerSettings
 from stream.compression import CODECS, unreadable_codecs
 from stream.error_line import error_line
 from stream.setting_names import check_settings
@@ -61,7 +61,7 @@ def examine() -> list[Finding]:
         "java": lambda: examine_local_kafka(named="bootstrap" in KafkaSettings().model_fields_set),
         "codecs": examine_codecs,
         "cluster": lambda: examine_cluster(KafkaSettings(), JoinSettings()),
-        "model": lambda: examine_model(state_directory() / "registry"),
+        "model": lambda: examine_model(RegistrySettings().root()),
         "strategy": lambda: examine_strategy(JoinSettings(), ScorerSettings(), TrainerSettings()),
         "ports": lambda: examine_ports(DEFAULT_PORTS),
     }

@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from scorer.registry import ALIASES, ModelRegistry
+from scorer.registry import ModelRegistry
 from scorer.settings import ModelSettings
+from scorer.version_store import ALIASES
 from stream.recorded_log import read_log
 from stream.settings import JoinSettings, KafkaSettings
 from stream.topics import topic_name

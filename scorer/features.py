@@ -1,61 +1,24 @@
 """The featurizer: impressions become token ids, a position and numbers. Scorer and trainer use this one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 import torch
-from river.stats import Mean, Var
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from scorer.settings import ModelSettings
+from scorer.feature_spec import FeatureSpec
 from stream.events import Impression
 
 TOKENIZER_FILE = "tokenizer.json"
 
 Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int32]
-
-
-class FeatureSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """What is read from an impression. Part of every version; a changed one needs a new model line.
-
-    Attributes:
-        numeric: Names of the numeric features, in the order of the model's inputs.
-        max_query_tokens: Tokens of the query that are read.
-        max_item_tokens: Tokens of the item text that are read.
-        max_history_items: History items that are read, newest first.
-        max_history_tokens: Tokens of each history item that are read.
-        max_tokens: Tokens of a whole row, separators included.
-        max_position: Positions told apart; a deeper one counts as this one.
-    """
-
-    numeric: tuple[str, ...] = ()
-    max_query_tokens: int = 16
-    max_item_tokens: int = 32
-    max_history_items: int = 5
-    max_history_tokens: int = 16
-    max_tokens: int = 64
-    max_position: int = 32
-
-
-def feature_spec(settings: ModelSettings) -> FeatureSpec:
-    """Return what a new model line reads from an impression."""
-    return FeatureSpec(
-        numeric=settings.numeric,
-        max_query_tokens=settings.max_query_tokens,
-        max_item_tokens=settings.max_item_tokens,
-        max_history_items=settings.max_history_items,
-        max_history_tokens=settings.max_history_tokens,
-        max_tokens=settings.max_tokens,
-        max_position=settings.max_position,
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +136,7 @@ class Featurizer:
 
 
 class NumericStatistics:
-    """Running mean and variance of every numeric feature (river), and how they clean a value.
+    """Running mean and variance of every numeric feature (Welford 1962), and how they clean a value.
 
     - Missing, NaN or infinite: value 0 (the mean) and missing flag 1.
     - Otherwise: (value - mean) / standard deviation, clipped to `MAX_SIGMA` on both sides, and flag 0. A feature that
@@ -182,6 +145,9 @@ class NumericStatistics:
       bounds.
 
     Only the trainer calls `update`; every version carries a copy.
+
+    Args:
+        names: Of the features, in the order of the rows' numbers.
     """
 
     MAX_SIGMA = 5.0
@@ -189,57 +155,65 @@ class NumericStatistics:
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = tuple(names)
-        self._variances = [Var(ddof=0) for _ in self.names]
+        self._count_F, self._mean_F, self._squares_F = np.zeros((3, len(self.names)))
 
     def update(self, rows: Sequence[EncodedRow]) -> None:
         """Learn from the rows, in order."""
         for row in rows:
-            for variance, value in zip(self._variances, row.numeric.tolist(), strict=True):
-                if np.isfinite(value):
-                    variance.update(self._bounded(variance, value))
+            value_F = row.numeric.astype(np.float64)
+            seen_F = np.isfinite(value_F)
+            reach_F = np.where(self._count_F < self.TRUSTED_ROWS, np.inf, self.MAX_SIGMA * self._scale_F())
+            value_F = np.clip(value_F, self._mean_F - reach_F, self._mean_F + reach_F)
+            before_F = np.where(seen_F, value_F - self._mean_F, 0.0)
+            self._count_F += seen_F
+            self._mean_F += 1.0 / np.maximum(self._count_F, 1.0) * before_F
+            self._squares_F += before_F * np.where(seen_F, value_F - self._mean_F, 0.0)
 
     def standardise(self, rows: Sequence[EncodedRow]) -> Floats:
         """Return the cleaned values and the missing flags, float32 [B, 2F]."""
-        if not self.names:
-            return np.zeros((len(rows), 0), dtype=np.float32)
-        raw = np.stack([row.numeric for row in rows]).astype(np.float64)
-        missing = ~np.isfinite(raw)
-        mean = np.array([variance.mean.get() for variance in self._variances])
-        seen = np.array([variance.n >= 2 for variance in self._variances])
-        scale = np.array([_scale(variance) for variance in self._variances])
-        values = np.clip((raw - mean) / scale, -self.MAX_SIGMA, self.MAX_SIGMA)
-        values = np.where(missing | ~seen, 0.0, values)
-        return np.concatenate([values, missing], axis=1, dtype=np.float32)
+        raw_BF = np.array([row.numeric for row in rows], dtype=np.float64).reshape(len(rows), len(self.names))
+        missing_BF = ~np.isfinite(raw_BF)
+        values_BF = np.clip((raw_BF - self._mean_F) / self._scale_F(), -self.MAX_SIGMA, self.MAX_SIGMA)
+        values_BF = np.where(missing_BF | (self._count_F < 2), 0.0, values_BF)
+        return np.concatenate([values_BF, missing_BF], axis=1, dtype=np.float32)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the statistics as plain values.
+    def to_json(self) -> dict[str, dict[str, float]]:
+        """Return the statistics by name, in the order of the features.
 
-        They are river's own sums, not the variance: learning on from them gives the same bits as never having stopped.
+        They are the running sums, not the variance: learning on from them gives the same bits as never having stopped.
         """
-        return {
-            name: {"count": variance.n, "mean": variance.mean.get(), "squares": variance._S}  # noqa: SLF001
-            for name, variance in zip(self.names, self._variances, strict=True)
-        }
+        sums = zip(self.names, self._count_F.tolist(), self._mean_F.tolist(), self._squares_F.tolist(), strict=True)
+        return {name: {"count": count, "mean": mean, "squares": squares} for name, count, mean, squares in sums}
 
     @classmethod
-    def from_json(cls, state: dict[str, Any]) -> "NumericStatistics":
-        """Return the statistics that `to_json` gave."""
-        statistics = cls(tuple(state))
-        for variance, entry in zip(statistics._variances, state.values(), strict=True):
-            variance.mean = Mean._from_state(entry["count"], entry["mean"])  # noqa: SLF001
-            variance._S = entry["squares"]  # noqa: SLF001
+    def from_json(
+        cls, state: Mapping[str, Mapping[str, float]], names: Sequence[str], *, by_position: bool = False
+    ) -> "NumericStatistics":
+        """Return the statistics that `to_json` gave.
+
+        Args:
+            state: What it gave, in whatever order it was kept.
+            names: Of the features, in the order of the rows' numbers.
+            by_position: Take the entries in their order and not by name, as the first releases did: where their names
+                are not in the order of the features, the names lie.
+
+        Raises:
+            ValueError: the statistics are of other features.
+        """
+        if set(state) != set(names):
+            message = f"the statistics are of the features {sorted(state)}, the model reads {sorted(names)}"
+            raise ValueError(message)
+        statistics = cls(names)
+        entries = state.values() if by_position else [state[name] for name in statistics.names]
+        for feature, entry in enumerate(entries):
+            statistics._count_F[feature] = entry["count"]
+            statistics._mean_F[feature] = entry["mean"]
+            statistics._squares_F[feature] = entry["squares"]
         return statistics
 
-    def _bounded(self, variance: Var, value: float) -> float:
-        if variance.n < self.TRUSTED_ROWS:
-            return value
-        reach = self.MAX_SIGMA * _scale(variance)
-        mean = variance.mean.get()
-        return float(min(max(value, mean - reach), mean + reach))
-
-
-def _scale(variance: Var) -> float:
-    return float(np.sqrt(variance.get())) or 1.0
+    def _scale_F(self) -> Doubles:  # noqa: N802 (a shape)
+        scale_F = np.sqrt(self._squares_F / np.maximum(self._count_F, 1.0))
+        return np.where(scale_F > 0, scale_F, 1.0)
 
 
 def collate(rows: Sequence[EncodedRow], statistics: NumericStatistics, device: torch.device | str = "cpu") -> Batch:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from scorer.bundle import ModelBundle
 from scorer.engine import forward_rows
-from scorer.features import FeatureSpec
+from scorer.feature_spec import FeatureSpec
 from stream.events import Impression
 
 TOLERANCE = 0.01

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from scorer.features import FeatureSpec
+from scorer.feature_spec import FeatureSpec
 from stream.events import Impression
 
 _Position = Annotated[int, Meta(ge=0, le=10_000)]

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-from urllib.parse import unquote, urlparse
 
 import structlog
 from kafka.errors import KafkaError
@@ -14,10 +13,12 @@ from kafka.errors import KafkaError
 from scorer.bundle import ModelBundle
 from scorer.device import prepare_device
 from scorer.engine import Engine
+from scorer.golden import golden_problem, golden_z
 from scorer.metrics import ModelMetrics
 from scorer.model_slot import ModelSlot, SwapError
-from scorer.registry import ModelRegistry, RegistryError
-from scorer.settings import ModelSettings, ScorerSettings
+from scorer.registry import ModelRegistry
+from scorer.settings import ModelSettings, RegistrySettings, ScorerSettings
+from scorer.version_store import RegistryError, released_root
 from stream.events import Alias, ModelRelease
 from stream.releases import ReleaseFollower
 from stream.vital_thread import vital_thread
@@ -33,44 +34,45 @@ SERVING_ALIASES: tuple[Alias, ...] = ("champion", "previous")
 """What may serve at the start, best first."""
 
 
-def open_registry(location: str) -> ModelRegistry:
-    """Return the registry at a release's location: a path or a file:// URI.
-
-    Raises:
-        RegistryError: it is neither.
-    """
-    parts = urlparse(location)
-    if parts.scheme not in {"", "file"}:
-        message = f"registry location {location!r} is not a path or file:// URI; mount the registry and publish there"
-        raise RegistryError(message)
-    return ModelRegistry(Path(unquote(parts.path)))
-
-
 class ReleaseLoader:
     """Loads released versions onto this process's device.
 
     Args:
         model: Device, threads and cache size.
+        root: Where this process has the registry; as the settings say when None.
     """
 
-    def __init__(self, model: ModelSettings) -> None:
+    def __init__(self, model: ModelSettings, root: Path | None = None) -> None:
         self._device = prepare_device(model)
         self._cached_segments = model.cached_segments
+        self._root = root or RegistrySettings().root()
 
-    def load(self, release: ModelRelease, *, sharing: ModelBundle | None = None) -> ModelBundle:
-        """Return the released version, every file checked; what equals `sharing` is shared with it.
+    def registry(self, release: ModelRelease) -> ModelRegistry:
+        """Return the registry that holds a released version.
 
         Raises:
-            RegistryError: it cannot be read or is not what was released.
+            RegistryError: its location is of a kind that cannot be read.
         """
-        registry = open_registry(release.location)
+        return ModelRegistry(released_root(release, self._root))
+
+    def load(self, release: ModelRelease, *, sharing: ModelBundle | None = None) -> ModelBundle:
+        """Return the released version, its files and answers checked; what equals `sharing` is shared with it.
+
+        Raises:
+            RegistryError: it cannot be read, is not what was released, or does not answer as it did when published.
+        """
+        registry = self.registry(release)
         digest = registry.digest(release.version)
         if digest != release.digest:
             message = f"version {release.version}: its manifest has sha256 {digest}, the release names {release.digest}"
             raise RegistryError(message)
-        return registry.load(
+        bundle = registry.load(
             release.version, sharing=sharing, device=self._device, cached_segments=self._cached_segments
         )
+        if problem := golden_problem(golden_z(bundle), registry.manifest(release.version).golden_z):
+            message = f"version {release.version}: {problem}; serve another version"
+            raise RegistryError(message)
+        return bundle
 
     def wait_for_champion(
         self, follower: ReleaseFollower, releases: Mapping[Alias, ModelRelease]
@@ -207,7 +209,7 @@ class LiveModels:
             return
         try:
             with self._metrics.swap_seconds.labels("prepare").time():
-                staged = self.slot.prepare(release, open_registry(release.location))
+                staged = self.slot.prepare(release, self._loader.registry(release))
         except SwapError as error:
             self._refuse(release, error.reason, error)
             return

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from scorer.features import FeatureSpec
+from scorer.feature_spec import FeatureSpec
 from scorer.settings import Precision
 from stream.events import GateResult
 

@@ -11,7 +11,7 @@ from scorer.importance.factors import FactoredStrategy
 from scorer.importance.strategy import Strategy
 from scorer.micro_batch import MicroBatch
 from scorer.model_slot import SWAP_RESULTS
-from scorer.registry import parse_version
+from scorer.version_store import parse_version
 from stream.dead_letters import REASONS
 from stream.events import WeightedExample
 from stream.metrics import GroupMetrics

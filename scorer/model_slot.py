@@ -12,9 +12,10 @@ from scorer.engine import Engine, forward_rows
 from scorer.features import NumericStatistics
 from scorer.golden import golden_impressions, golden_problem, golden_z
 from scorer.manifest import Manifest
-from scorer.registry import ModelRegistry, RegistryError
+from scorer.registry import ModelRegistry
 from scorer.settings import ScorerSettings
 from scorer.version_files import SHARED_FILES
+from scorer.version_store import RegistryError
 from stream.events import ModelRelease
 
 SWAP_RESULTS = ("switched", "unchanged", "unreadable", "digest", "incompatible", "not_finite", "golden")

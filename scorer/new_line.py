@@ -7,12 +7,13 @@ import torch
 
 from scorer.bundle import ModelBundle
 from scorer.device import prepare_device
-from scorer.features import Featurizer, NumericStatistics, feature_spec
+from scorer.feature_spec import feature_spec
+from scorer.features import Featurizer, NumericStatistics
 from scorer.model import CtrBert
 from scorer.precision import measure_precision
 from scorer.pretrained import save_tokenizer
-from scorer.registry import version_name
 from scorer.settings import ModelSettings
+from scorer.version_store import version_name
 
 
 def new_line_name() -> str:

@@ -1,31 +1,25 @@
-"""The model registry: immutable version directories, published atomically, and the aliases that point to them.
-
-<root>/<line>-<number>/manifest.json         what it is, and the sha256 of every other file
-                       config.json           architecture
-                       frozen.safetensors    tensors that do not learn, hard-linked from the parent
-                       trained.safetensors   tensors that do
-                       statistics.json       of the numeric features
-                       tokenizer.json
-<root>/aliases/champion                      the name of a version
-"""
+"""The model registry: immutable version directories, published atomically (see `scorer.version_store`)."""
 
 import copy
 import math
 import os
-import re
 import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from importlib.metadata import version as library_version
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import structlog
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from scorer.bundle import ModelBundle
+from scorer.digests import file_problems
 from scorer.features import TOKENIZER_FILE, Featurizer, NumericStatistics
 from scorer.golden import golden_z
 from scorer.manifest import Manifest
@@ -33,60 +27,24 @@ from scorer.model import CtrBert, CtrConfig
 from scorer.version_files import (
     CONFIG,
     FROZEN,
-    MANIFEST,
     SHARED_FILES,
     STATISTICS,
     TRAINED,
-    file_problems,
-    sha256_of,
     sync,
     sync_tree,
     write_json,
     write_version_files,
 )
+from scorer.version_store import MANIFEST, RegistryError, VersionStore, parse_version
 from stream.events import Alias, GateResult
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
 LEFTOVER_SECONDS = 3600
 """Age at which a half-written version is a crash's, not that of a process that is writing it."""
 
-ALIASES: tuple[Alias, ...] = ("champion", "previous", "frozen")
 
-_VERSION = re.compile(r"([0-9a-f]{8})-(\d{6})")
-
-
-class RegistryError(ValueError):
-    """A version that cannot be published, found or trusted; the message says what to do."""
-
-
-def version_name(line: str, number: int) -> str:
-    """Return the name of a version of a line."""
-    return f"{line}-{number:06d}"
-
-
-def parse_version(version: str) -> tuple[str, int]:
-    """Return line and number of a version.
-
-    Raises:
-        RegistryError: it is not a version name (and so no path out of the registry either).
-    """
-    match = _VERSION.fullmatch(version)
-    if match is None:
-        message = f"{version!r} is not a version: 8 hex digits, a dash and 6 digits; see `millstream models list`"
-        raise RegistryError(message)
-    return match[1], int(match[2])
-
-
-class ModelRegistry:
-    """A directory of versions.
-
-    Args:
-        root: The directory; made when missing.
-    """
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        (root / "aliases").mkdir(parents=True, exist_ok=True)
+class ModelRegistry(VersionStore):
+    """A directory of versions that can be published and loaded; only publishing makes it."""
 
     def publish(
         self,
@@ -107,6 +65,7 @@ class ModelRegistry:
             RegistryError: the version exists with other content, or its scores are not finite.
         """
         line, number = parse_version(bundle.version)
+        self.root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".publishing-", dir=self.root) as name:
             directory = Path(name) / bundle.version
             directory.mkdir()
@@ -156,57 +115,13 @@ class ModelRegistry:
         Raises:
             RegistryError: it does not exist or a file is not what was published.
         """
-        manifest = self.manifest(version)
-        directory = self.path(version)
-        shared = _shared_files(manifest, sharing)
-        unshared = {name: digest for name, digest in manifest.files.items() if name not in shared}
-        if verify:
-            _refuse(version, file_problems(directory, unshared))
-        if sharing is not None and {CONFIG, FROZEN} <= shared:
-            model = copy_with_shared_tensors(sharing.model)
-            model.load_state_dict(sharing.model.state_dict() | load_file(directory / TRAINED))
-        else:
-            model = CtrBert(msgspec.json.decode((directory / CONFIG).read_bytes(), type=CtrConfig)).to(device)
-            model.load_state_dict(load_file(directory / FROZEN) | load_file(directory / TRAINED))
-        if sharing is not None and TOKENIZER_FILE in shared and sharing.featurizer.spec == manifest.features:
-            featurizer = sharing.featurizer
-        else:
-            featurizer = Featurizer(directory, manifest.features, cached_segments=cached_segments)
-        return ModelBundle(
-            model=model,
-            featurizer=featurizer,
-            statistics=NumericStatistics.from_json(msgspec.json.decode((directory / STATISTICS).read_bytes())),
-            version=version,
-            precision=manifest.precision,
-            digests=manifest.files,
-            digest=self.digest(version),
-        )
-
-    def path(self, version: str) -> Path:
-        """Return where a version is, whether or not it exists.
-
-        Raises:
-            RegistryError: it is not a version name.
-        """
-        parse_version(version)
-        return self.root / version
-
-    def manifest(self, version: str) -> Manifest:
-        """Return the manifest of a version.
-
-        Raises:
-            RegistryError: the version does not exist or its manifest cannot be read.
-        """
-        return _read_manifest(version, self.path(version))
-
-    def digest(self, version: str) -> str:
-        """Return the sha256 of a version's manifest, which names the digest of everything else in it."""
-        self.manifest(version)
-        return sha256_of(self.path(version) / MANIFEST)
-
-    def versions(self) -> list[str]:
-        """Return every version, oldest first within its line."""
-        return sorted(path.name for path in self.root.iterdir() if _VERSION.fullmatch(path.name))
+        try:
+            return self._load(version, verify, sharing, device, cached_segments)
+        except RegistryError:
+            raise
+        except (msgspec.MsgspecError, SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
+            message = f"version {version} cannot be loaded ({type(error).__name__}: {error}); serve another version"
+            raise RegistryError(message) from error
 
     def verify(self, version: str) -> list[str]:
         """Return what is wrong with a version, one line each; an empty list means it can be trusted."""
@@ -232,11 +147,16 @@ class ModelRegistry:
         for somebody to look at. What a crash left half-written or half-removed goes.
         """
         for leftover in self.root.glob(".*ing-*"):
-            if time.time() - leftover.stat().st_mtime > LEFTOVER_SECONDS:
+            if leftover.is_dir() and time.time() - leftover.stat().st_mtime > LEFTOVER_SECONDS:
                 shutil.rmtree(leftover)
+        try:
+            pointed_to = [version for _, version in self.aliases()]
+        except RegistryError as error:
+            structlog.get_logger(__name__).warning("registry_not_pruned", message=str(error))
+            return []
         created = {version: self.manifest(version).created_ms for version in self.versions() if self._readable(version)}
         by_age = sorted(created, key=lambda version: (created[version], version))
-        kept = {*by_age[len(by_age) - min(keep, len(by_age)) :], *protected, *(self.alias(name) for name in ALIASES)}
+        kept = {*by_age[len(by_age) - min(keep, len(by_age)) :], *protected, *pointed_to}
         doomed = [version for version in by_age if version not in kept]
         for version in doomed:
             # The rename makes the removal atomic: a reader finds the whole version or none.
@@ -253,16 +173,50 @@ class ModelRegistry:
         """
         self.manifest(version)
         path = self._alias_path(alias)
+        path.parent.mkdir(exist_ok=True)
         temporary = path.with_suffix(".new")
         temporary.write_text(version)
         sync(temporary)
         os.replace(temporary, path)
         sync(path.parent)
 
-    def alias(self, alias: Alias) -> str | None:
-        """Return the version an alias points to, or None."""
-        path = self._alias_path(alias)
-        return path.read_text().strip() if path.is_file() else None
+    def _load(
+        self,
+        version: str,
+        verify: bool,
+        sharing: ModelBundle | None,
+        device: torch.device | str,
+        cached_segments: int,
+    ) -> ModelBundle:
+        manifest = self.manifest(version)
+        directory = self.path(version)
+        shared = _shared_files(manifest, sharing)
+        unshared = {name: digest for name, digest in manifest.files.items() if name not in shared}
+        if verify:
+            _refuse(version, file_problems(directory, unshared))
+        if sharing is not None and {CONFIG, FROZEN} <= shared:
+            model = copy_with_shared_tensors(sharing.model)
+            model.load_state_dict(sharing.model.state_dict() | load_file(directory / TRAINED))
+        else:
+            model = CtrBert(msgspec.json.decode((directory / CONFIG).read_bytes(), type=CtrConfig)).to(device)
+            model.load_state_dict(load_file(directory / FROZEN) | load_file(directory / TRAINED))
+        if sharing is not None and TOKENIZER_FILE in shared and sharing.featurizer.spec == manifest.features:
+            featurizer = sharing.featurizer
+        else:
+            featurizer = Featurizer(directory, manifest.features, cached_segments=cached_segments)
+        sums = msgspec.json.decode((directory / STATISTICS).read_bytes(), type=dict[str, dict[str, float]])
+        bundle = ModelBundle(
+            model=model,
+            featurizer=featurizer,
+            statistics=NumericStatistics.from_json(sums, manifest.features.numeric),
+            version=version,
+            precision=manifest.precision,
+            digests=manifest.files,
+            digest=self.digest(version),
+        )
+        if tuple(sums) != manifest.features.numeric:
+            bundle = _with_the_publisher_s_statistics(bundle, sums, manifest)
+        return bundle
 
     def _readable(self, version: str) -> bool:
         try:
@@ -270,12 +224,6 @@ class ModelRegistry:
         except RegistryError:
             return False
         return True
-
-    def _alias_path(self, alias: Alias) -> Path:
-        if alias not in ALIASES:
-            message = f"alias {alias!r} is not one of {', '.join(ALIASES)}"
-            raise RegistryError(message)
-        return self.root / "aliases" / alias
 
     def _published_digest(self, version: str, files: Mapping[str, str]) -> str:
         published = self.manifest(version).files
@@ -298,6 +246,24 @@ def _finite_golden_z(bundle: ModelBundle) -> tuple[float, ...]:
     return answers
 
 
+def _with_the_publisher_s_statistics(
+    bundle: ModelBundle, sums: Mapping[str, Mapping[str, float]], manifest: Manifest
+) -> ModelBundle:
+    """Return the bundle as it was published.
+
+    The first releases sorted the statistics by name. Those of a warm-started line had been kept by position, under the
+    names of others; those of any other line bear their own names. The golden query tells them apart.
+    """
+    by_position = NumericStatistics.from_json(sums, bundle.statistics.names, by_position=True)
+    candidates = (bundle, replace(bundle, statistics=by_position))
+
+    def distance(candidate: ModelBundle) -> float:
+        answers = zip(golden_z(candidate), manifest.golden_z, strict=False)
+        return max((abs(found - published) for found, published in answers), default=0.0)
+
+    return min(candidates, key=distance)
+
+
 def _shared_files(manifest: Manifest, sharing: ModelBundle | None) -> set[str]:
     digests = sharing.digests if sharing else {}
     return {name for name in SHARED_FILES if digests.get(name) == manifest.files.get(name)}
@@ -308,17 +274,6 @@ def copy_with_shared_tensors(model: CtrBert) -> CtrBert:
     trained = model.trainable_parameters()
     shared = {id(parameter): parameter for name, parameter in model.named_parameters() if name not in trained}
     return copy.deepcopy(model, memo=dict(shared))
-
-
-def _read_manifest(version: str, directory: Path) -> Manifest:
-    try:
-        return msgspec.json.decode((directory / MANIFEST).read_bytes(), type=Manifest)
-    except FileNotFoundError as error:
-        message = f"version {version} is not in {directory.parent}; see `millstream models list`"
-        raise RegistryError(message) from error
-    except msgspec.DecodeError as error:
-        message = f"version {version}: its {MANIFEST} cannot be read ({error}); restore the directory from a copy"
-        raise RegistryError(message) from error
 
 
 def _refuse(version: str, problems: list[str]) -> None:

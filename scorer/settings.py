@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from stream.settings import MillstreamSettings
+from stream.settings import MillstreamSettings, state_directory
 
 Pooling = Literal["mean", "cls"]
 TrainedPart = Literal["last_k", "full", "head"]
@@ -54,6 +54,18 @@ class ModelSettings(MillstreamSettings, group="model"):
             )
             raise ValueError(message)
         return self
+
+
+class RegistrySettings(MillstreamSettings, group="registry"):
+    """Where the model registry is; each process may see it at a path of its own."""
+
+    directory: Path | None = Field(
+        None, description="where this process has the model registry; `registry` in the state directory when unset"
+    )
+
+    def root(self) -> Path:
+        """Return the directory of the registry."""
+        return self.directory or state_directory() / "registry"
 
 
 class ScorerSettings(MillstreamSettings, group="scorer"):

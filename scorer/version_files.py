@@ -2,9 +2,8 @@
 
 import os
 from collections.abc import Mapping
-from hashlib import file_digest
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import torch
@@ -13,9 +12,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from scorer.bundle import ModelBundle
+from scorer.digests import sha256_of
 from scorer.features import TOKENIZER_FILE
 
-MANIFEST = "manifest.json"
 CONFIG = "config.json"
 FROZEN = "frozen.safetensors"
 TRAINED = "trained.safetensors"
@@ -39,7 +38,10 @@ def write_version_files(bundle: ModelBundle, directory: Path, parent: Path | Non
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     frozen = {name: tensor for name, tensor in tensors.items() if name not in trained}
     write_json(directory / CONFIG, model.config)
-    write_json(directory / STATISTICS, bundle.statistics.to_json())
+    # In the order of the features: the first releases sorted them by name and read them by position.
+    (directory / STATISTICS).write_bytes(
+        msgspec.json.format(msgspec.json.encode(bundle.statistics.to_json()), indent=2)
+    )
     (directory / TOKENIZER_FILE).write_bytes(bundle.featurizer.tokenizer_json)
     save_file({name: tensors[name] for name in trained}, directory / TRAINED)
     if parent is None or not _link_equal(parent / FROZEN, frozen, directory / FROZEN):
@@ -47,27 +49,15 @@ def write_version_files(bundle: ModelBundle, directory: Path, parent: Path | Non
     return {path.name: sha256_of(path) for path in sorted(directory.iterdir())}
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write plain values or a struct as readable JSON, the same bytes for the same value."""
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(value, order="deterministic"), indent=2))
+def write_json(path: Path, value: Any, *, order: Literal["deterministic"] | None = "deterministic") -> None:
+    """Write plain values or a struct as readable JSON, the same bytes for the same value.
 
-
-def sha256_of(path: Path) -> str:
-    """Return the hex digest of a file."""
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
-
-
-def file_problems(directory: Path, digests: Mapping[str, str]) -> list[str]:
-    """Return which files are missing or are not what was published, one line each."""
-    problems = []
-    for name, digest in digests.items():
-        # A manifest is input too: it must not make us read outside its directory.
-        if Path(name).name != name or not (directory / name).is_file():
-            problems.append(f"{name}: missing")
-        elif (found := sha256_of(directory / name)) != digest:
-            problems.append(f"{name}: sha256 is {found}, published as {digest}")
-    return problems
+    Args:
+        path: Where.
+        value: What.
+        order: None keeps the order of its keys.
+    """
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(value, order=order), indent=2))
 
 
 def sync_tree(directory: Path) -> None:

@@ -174,7 +174,8 @@ class ModelRelease(Struct, frozen=True, kw_only=True):
         version: Name of the immutable version directory.
         parent: Version it was trained from; null for the first of a model line.
         digest: sha256 of the version's manifest.
-        location: URI of the registry that holds it.
+        location: Path of the version's directory in the registry, wherever a reader has that. The first releases named
+            the path or file:// URI of the trainer's registry.
         reason: Why the alias moved.
         gate: The judgement that let it.
         created_ms: When it was announced.

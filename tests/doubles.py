@@ -10,9 +10,11 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 
 from scorer.bundle import ModelBundle
-from scorer.features import TOKENIZER_FILE, FeatureSpec, Featurizer, NumericStatistics
+from scorer.feature_spec import FeatureSpec
+from scorer.features import TOKENIZER_FILE, Featurizer, NumericStatistics
 from scorer.model import CtrBert, CtrConfig
-from scorer.registry import ModelRegistry, version_name
+from scorer.registry import ModelRegistry
+from scorer.version_store import version_name
 from stream.events import Impression, LabeledImpression
 
 TINY_LINE = "00000000"

@@ -5,7 +5,8 @@ from hashlib import sha256
 from msgspec import Struct
 
 from scorer.bundle import ModelBundle
-from scorer.features import TOKENIZER_FILE, FeatureSpec, feature_spec
+from scorer.feature_spec import FeatureSpec, feature_spec
+from scorer.features import TOKENIZER_FILE
 from scorer.settings import ModelSettings
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -14,7 +15,7 @@ from scorer.bundle import ModelBundle
 from scorer.engine import forward_rows
 from scorer.features import EncodedRow, NumericStatistics
 from scorer.golden import golden_z
-from scorer.registry import version_name
+from scorer.version_store import version_name
 from stream.events import GateResult, WeightedExample
 from stream.first_copies import FirstCopies, FirstCopiesSnapshot
 from stream.hashing import hash01
@@ -83,7 +84,10 @@ class ModelLine:
         self.state = state
         self._settings = settings
         self._gate = gate
-        self._bundle = replace(bundle, statistics=NumericStatistics.from_json(state.statistics))
+        # By position: in a checkpoint of the first releases the names may lie, the order never does.
+        names = bundle.featurizer.spec.numeric
+        statistics = NumericStatistics.from_json(state.statistics, names, by_position=True)
+        self._bundle = replace(bundle, statistics=statistics)
         self.learner = Learner(bundle.model, settings, bundle.precision, num_steps=state.num_steps)
         self.learner.restore(checkpoint.tensors)
         self.first_copies = _restored_first_copies(checkpoint.tensors, settings.first_copy_seconds)
@@ -162,7 +166,7 @@ class ModelLine:
             bundle: The version as published, for its statistics.
         """
         self.learner.restore(tensors)
-        self._bundle = replace(self._bundle, statistics=NumericStatistics.from_json(bundle.statistics.to_json()))
+        self._bundle = replace(self._bundle, statistics=deepcopy(bundle.statistics))
         discarded = self.state.rows_since_champion
         self.note(
             lineage=version,

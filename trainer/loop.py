@@ -10,7 +10,7 @@ import structlog
 from torch import Tensor
 
 from scorer.device import return_freed_memory
-from scorer.registry import RegistryError, parse_version
+from scorer.version_store import RegistryError, parse_version
 from stream.events import GateResult
 from trainer.checkpoint import CheckpointError, CheckpointStore
 from trainer.commands import Command, CommandInbox, CommandResult

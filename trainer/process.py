@@ -11,7 +11,7 @@ import structlog
 
 from scorer.device import prepare_device
 from scorer.registry import ModelRegistry
-from scorer.settings import ModelSettings
+from scorer.settings import ModelSettings, RegistrySettings
 from stream.directory_lock import directory_lock
 from stream.releases import ReleaseFollower, announce
 from stream.settings import KafkaSettings, state_directory
@@ -38,7 +38,7 @@ def trainer_directory() -> Path:
 
 def registry_directory() -> Path:
     """Return where the model registry is."""
-    return state_directory() / "registry"
+    return RegistrySettings().root()
 
 
 def sole_writer(trainer_dir: Path) -> AbstractContextManager[None]:

@@ -6,7 +6,8 @@ from typing import Literal
 import structlog
 
 from scorer.bundle import ModelBundle
-from scorer.registry import ALIASES, ModelRegistry
+from scorer.registry import ModelRegistry
+from scorer.version_store import ALIASES
 from stream.events import Alias, GateResult, ModelRelease
 from trainer.plan import Plan
 
@@ -96,7 +97,7 @@ class Publisher:
             alias=alias,
             version=version,
             digest=self.registry.digest(version),
-            location=self.registry.root.resolve().as_uri(),
+            location=version,  # in the registry, wherever a reader has that
             reason=reason,
             created_ms=self._now_ms(),
             parent=manifest.parent,

@@ -12,8 +12,8 @@ import torch
 
 from scorer.bundle import ModelBundle
 from scorer.new_line import new_line_name, start_line
-from scorer.registry import parse_version, version_name
 from scorer.settings import ModelSettings
+from scorer.version_store import parse_version, version_name
 from stream.events import Click, GateResult, Impression, LabeledImpression
 from stream.label_join import join_log
 from stream.settings import JoinSettings

@@ -8,7 +8,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.structs import OffsetAndMetadata
 
 from deploy.conservation import Conservation, Decision, Settled
-from scorer.features import FeatureSpec
+from scorer.feature_spec import FeatureSpec
 from stream.dead_letters import dead_letter_headers
 from stream.events import Click, Impression, LabeledImpression, RoleScore, WeightedExample, encode
 from stream.example_batch import encode_examples

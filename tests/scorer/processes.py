@@ -131,7 +131,7 @@ def publish(
                 alias=alias,
                 version=bundle.version,
                 digest=digest,
-                location=registry.root.resolve().as_uri(),
+                location=bundle.version,
                 reason="initialised",
                 created_ms=int(time.time() * 1000),
                 covered_offsets=covered_offsets or {},

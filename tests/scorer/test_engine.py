@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from scorer.engine import Engine, arithmetic, forward_rows
 from scorer.features import collate
-from scorer.registry import version_name
 from scorer.settings import ScorerSettings
+from scorer.version_store import version_name
 from tests.doubles import TINY_LINE, tiny_bundle, tiny_impression
 
 IMPRESSIONS = [tiny_impression(index) for index in range(50)]

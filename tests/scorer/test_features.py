@@ -1,21 +1,15 @@
+import itertools
 import json
 import math
 
 import numpy as np
 import pytest
 import torch
+from river.stats import Var
 from tokenizers import Tokenizer
 
-from scorer.features import (
-    TOKENIZER_FILE,
-    EncodedRow,
-    FeatureSpec,
-    Featurizer,
-    NumericStatistics,
-    collate,
-    feature_spec,
-)
-from scorer.settings import ModelSettings
+from scorer.feature_spec import FeatureSpec
+from scorer.features import TOKENIZER_FILE, EncodedRow, Featurizer, NumericStatistics, collate
 from tests.doubles import VOCABULARY, tiny_impression, write_tiny_tokenizer
 
 SPEC = FeatureSpec(numeric=("price",), max_query_tokens=3, max_item_tokens=4, max_history_tokens=2, max_tokens=16)
@@ -114,11 +108,6 @@ def test_a_directory_without_a_tokenizer_is_refused_by_name(tmp_path):
         Featurizer(tmp_path, SPEC)
 
 
-def test_the_spec_of_a_line_is_taken_from_the_settings():
-    settings = ModelSettings(numeric=("price",), max_position=9)
-    assert feature_spec(settings) == FeatureSpec(numeric=("price",), max_position=9)
-
-
 def test_values_are_standardised_by_running_mean_and_deviation():
     statistics = NumericStatistics(("price",))
     statistics.update([row(1.0), row(2.0), row(3.0)])
@@ -161,12 +150,42 @@ def test_statistics_go_on_from_json_to_the_last_bit():
     random = np.random.default_rng(0)
     statistics = NumericStatistics(("price", "age"))
     statistics.update([row(*values) for values in random.lognormal(size=(157, 2))])
-    restored = NumericStatistics.from_json(json.loads(json.dumps(statistics.to_json())))
+    restored = NumericStatistics.from_json(json.loads(json.dumps(statistics.to_json())), statistics.names)
     more = [row(1.5, math.nan), row(0.1, 7.5)]
     restored.update(more)
     statistics.update(more)
     assert restored.to_json() == statistics.to_json()
     np.testing.assert_array_equal(restored.standardise(more), statistics.standardise(more))
+
+
+@pytest.mark.parametrize("names", list(itertools.permutations(("rating", "price", "age"))))
+def test_statistics_are_read_by_name_in_whatever_order_they_were_kept(names):
+    statistics = NumericStatistics(names)
+    statistics.update([row(1.0, 20.0, 300.0), row(2.0, 50.0, 100.0)])
+    kept = json.loads(json.dumps(statistics.to_json(), sort_keys=True))
+    restored = NumericStatistics.from_json(kept, names)
+    np.testing.assert_array_equal(restored.standardise([row(1, 20, 300)]), statistics.standardise([row(1, 20, 300)]))
+    assert list(restored.to_json().items()) == list(statistics.to_json().items())
+
+
+def test_statistics_of_other_features_are_refused_by_name():
+    with pytest.raises(ValueError, match=r"features \['price'\], the model reads \['age', 'price'\]"):
+        NumericStatistics.from_json(NumericStatistics(("price",)).to_json(), ("price", "age"))
+
+
+def test_statistics_are_the_same_bits_as_those_of_river():
+    random = np.random.default_rng(1)
+    values = random.lognormal(size=(150, 2)).astype(np.float32)
+    values[random.random((150, 2)) < 0.2] = np.nan
+    statistics = NumericStatistics(("price", "age"))
+    statistics.update([row(*pair) for pair in values[:100]])
+    for feature, entry in enumerate(statistics.to_json().values()):
+        oracle = Var(ddof=0)
+        for value in values[:100, feature]:
+            if np.isfinite(value):
+                oracle.update(float(value))
+        assert (entry["count"], entry["mean"]) == (oracle.n, oracle.mean.get())
+        assert entry["squares"] / entry["count"] == oracle.get()
 
 
 def test_standardising_learns_nothing():

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from scorer.features import FeatureSpec
+from scorer.feature_spec import FeatureSpec
 from scorer.golden import golden_impressions, golden_problem, golden_z
 from tests.doubles import tiny_bundle
 

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -6,10 +7,11 @@ from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from scorer.bundle import ModelBundle
-from scorer.live_models import LiveModels, ReleaseLoader, open_registry
+from scorer.live_models import LiveModels, ReleaseLoader
 from scorer.metrics import ModelMetrics
-from scorer.registry import ModelRegistry, RegistryError
+from scorer.registry import ModelRegistry
 from scorer.settings import ModelSettings, ScorerSettings
+from scorer.version_store import RegistryError
 from stream.events import Alias, ModelRelease
 from stream.releases import ReleaseFollower
 from stream.settings import KafkaSettings
@@ -154,9 +156,36 @@ def test_a_broken_champion_at_the_start_lets_its_predecessor_serve(
     assert models.version == "00000000-000000"
 
 
-def test_a_location_that_is_no_path_is_refused_with_the_remedy() -> None:
+def test_a_location_that_is_no_path_is_refused_with_the_remedy(published: Published) -> None:
     with pytest.raises(RegistryError, match="mount the registry"):
-        open_registry("s3://bucket/models")
+        ReleaseLoader(CPU).load(replace(published.release(0), location="s3://bucket/models"))
+
+
+def test_a_release_of_a_registry_that_moved_is_loaded_from_where_this_process_has_it(published: Published) -> None:
+    absolute = published.release(0)
+    relative = replace(absolute, location=absolute.version)
+    moved = published.registry.root.rename(published.root / "moved")
+    for release in (absolute, relative):
+        assert ReleaseLoader(CPU, moved).load(release).version == release.version
+    assert not published.registry.root.exists()
+
+
+def test_a_loader_that_finds_no_registry_makes_none_and_names_the_setting(published: Published) -> None:
+    nowhere = published.root / "nowhere"
+    with pytest.raises(RegistryError, match="MILLSTREAM_REGISTRY_DIRECTORY"):
+        ReleaseLoader(CPU, nowhere).load(replace(published.release(0), location="00000000-000000"))
+    assert not nowhere.exists()
+
+
+def test_a_version_that_does_not_answer_as_published_is_not_loaded(published: Published) -> None:
+    release = published.release(0)
+    manifest = published.registry.path(release.version) / "manifest.json"
+    values = json.loads(manifest.read_bytes())
+    values["golden_z"][1] += 1.0
+    manifest.write_text(json.dumps(values))
+    changed = replace(release, digest=published.registry.digest(release.version))
+    with pytest.raises(RegistryError, match="golden impression 1"):
+        ReleaseLoader(CPU).load(changed)
 
 
 class BrokenFollower(SilentFollower):

@@ -1,6 +1,6 @@
 import msgspec
 
-from scorer.features import FeatureSpec
+from scorer.feature_spec import FeatureSpec
 from scorer.manifest import Manifest
 
 GOLDEN = b"""{

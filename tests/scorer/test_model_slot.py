@@ -7,9 +7,9 @@ import torch
 
 from scorer.engine import Engine
 from scorer.model_slot import SWAP_RESULTS, ModelSlot, SwapError
-from scorer.registry import version_name
 from scorer.settings import ScorerSettings
-from scorer.version_files import FROZEN, MANIFEST, TRAINED
+from scorer.version_files import FROZEN, TRAINED
+from scorer.version_store import MANIFEST, version_name
 from stream.events import ModelRelease
 from tests.doubles import TINY_LINE, tiny_bundle, tiny_impression, tiny_registry
 

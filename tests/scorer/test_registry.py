@@ -1,15 +1,20 @@
 import dataclasses
+import itertools
 import os
 import shutil
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 
+from scorer.digests import sha256_of
 from scorer.engine import Engine
-from scorer.registry import ALIASES, LEFTOVER_SECONDS, ModelRegistry, RegistryError, parse_version, version_name
+from scorer.golden import golden_z
+from scorer.registry import LEFTOVER_SECONDS, ModelRegistry
 from scorer.settings import ScorerSettings
-from scorer.version_files import FROZEN, MANIFEST, TRAINED, sha256_of
+from scorer.version_files import FROZEN, STATISTICS, TRAINED, write_json
+from scorer.version_store import ALIASES, MANIFEST, RegistryError, parse_version, version_name
 from stream.events import GateResult
 from tests.doubles import TINY_LINE, tiny_bundle, tiny_impression, tiny_registry
 
@@ -40,6 +45,68 @@ def test_a_loaded_version_scores_exactly_as_the_published_one(tmp_path):
     )
     np.testing.assert_array_equal(found.z, expected.z)
     np.testing.assert_array_equal(found.hidden_norm, expected.hidden_norm)
+
+
+NUMERIC = [{"rating": 1.0 + index % 5, "price": 10.0 * index, "age": 0.1 * index} for index in range(20)]
+MANY = [tiny_impression(index, numeric=NUMERIC[index]) for index in range(20)]
+
+
+def publish_many(tmp_path, names):
+    """Publish a version that has learned several numeric features, as the present release does."""
+    registry = ModelRegistry(tmp_path / "registry")
+    bundle = tiny_bundle(tmp_path / "tokenizer", numeric=names)
+    bundle.statistics.update(bundle.featurizer.encode(MANY))
+    registry.publish(bundle, created_ms=1)
+    return registry, bundle
+
+
+def rewrite_statistics(registry, version, sums):
+    """Put statistics in place as the first releases wrote them: sorted by name."""
+    write_json(registry.path(version) / STATISTICS, sums)
+    manifest = registry.manifest(version)
+    files = manifest.files | {STATISTICS: sha256_of(registry.path(version) / STATISTICS)}
+    write_json(registry.path(version) / MANIFEST, msgspec.structs.replace(manifest, files=files))
+
+
+@pytest.mark.parametrize("names", list(itertools.permutations(("rating", "price", "age"))))
+def test_several_numeric_features_score_as_they_learned_in_whatever_order_they_are_named(tmp_path, names):
+    registry, bundle = publish_many(tmp_path, names)
+    rows = bundle.featurizer.encode(MANY)
+    loaded = registry.load(bundle.version)
+    np.testing.assert_array_equal(loaded.statistics.standardise(rows), bundle.statistics.standardise(rows))
+    np.testing.assert_array_equal(golden_z(loaded), golden_z(bundle))
+
+
+@pytest.mark.parametrize("warm_started", [False, True])
+def test_statistics_of_the_first_releases_are_read_as_they_were_learned(tmp_path, warm_started):
+    registry, bundle = publish_many(tmp_path, ("rating", "price", "age"))
+    sums = bundle.statistics.to_json()
+    if warm_started:  # kept by position, under the names of a sorted file
+        sums = dict(zip(sorted(sums), sums.values(), strict=True))
+    rewrite_statistics(registry, bundle.version, sums)
+    rows = bundle.featurizer.encode(MANY)
+    loaded = registry.load(bundle.version)
+    np.testing.assert_array_equal(loaded.statistics.standardise(rows), bundle.statistics.standardise(rows))
+
+
+def test_a_file_whose_content_is_not_what_it_should_be_is_a_version_that_cannot_be_loaded(registry):
+    version = version_name(TINY_LINE, 0)
+    for name in (STATISTICS, "config.json", TRAINED):
+        path = registry.path(version) / name
+        content = path.read_bytes()
+        path.write_bytes(b'{"price": 1}')
+        with pytest.raises(RegistryError):
+            registry.load(version, verify=False)
+        path.write_bytes(content)
+
+
+def test_a_registry_is_made_by_publishing_and_not_by_looking(tmp_path):
+    registry = ModelRegistry(tmp_path / "registry")
+    assert (registry.versions(), registry.listed(), registry.alias("champion")) == ([], [], None)
+    assert registry.prune(1) == []
+    with pytest.raises(RegistryError, match="no registry in"):
+        registry.load(version_name(TINY_LINE, 0))
+    assert not registry.root.exists()
 
 
 def test_the_manifest_tells_where_a_version_comes_from(registry):

@@ -7,9 +7,9 @@ import torch
 from scorer.engine import Engine
 from scorer.importance.strategies import STRATEGIES, build_strategy
 from scorer.importance.strategy import ScoredRows
-from scorer.registry import version_name
 from scorer.scoring import Scoring
 from scorer.settings import ScorerSettings
+from scorer.version_store import version_name
 from stream.example_batch import decode_examples, encode_examples
 from stream.hashing import hash01
 from tests.doubles import TINY_LINE, ManualClock, tiny_bundle, tiny_labeled

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from deploy.audit_report import AuditReport
-from scorer.registry import parse_version
+from scorer.version_store import parse_version
 from tests.system.pipeline import Pipeline
 from trainer.ledger import read_ledger
 

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from deploy.audit_report import AuditReport
-from scorer.registry import parse_version
+from scorer.version_store import parse_version
 from tests.system.pipeline import Pipeline
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from scorer.registry import parse_version
+from scorer.version_store import parse_version
 from stream.events import RoleScore, WeightedExample
 from stream.example_batch import encode_examples
 from stream.recorded_log import write_events

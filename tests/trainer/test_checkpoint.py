@@ -2,7 +2,7 @@ import msgspec
 import pytest
 import torch
 
-from scorer.features import FeatureSpec
+from scorer.feature_spec import FeatureSpec
 from trainer.checkpoint import (
     FORMAT,
     Checkpoint,

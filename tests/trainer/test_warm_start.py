@@ -3,8 +3,9 @@ import math
 import pytest
 import torch
 
-from scorer.registry import ModelRegistry, parse_version
+from scorer.registry import ModelRegistry
 from scorer.settings import ModelSettings
+from scorer.version_store import parse_version
 from stream.events import Click
 from stream.settings import JoinSettings
 from tests.doubles import ManualClock, tiny_impression, tiny_labeled

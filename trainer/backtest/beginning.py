@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from scorer.bundle import ModelBundle
 from scorer.features import NumericStatistics
 from scorer.new_line import start_line
-from scorer.registry import version_name
+from scorer.version_store import version_name
 from stream.events import LabeledImpression
 from trainer.backtest.arms import Arm
 from trainer.checkpoint import Checkpoint, LineState
@@ -47,7 +47,8 @@ class KnownBeginning:
             learner.restore({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (no mapping)
             metadata = file.metadata()
         learner.num_steps = int(metadata["num_steps"])
-        return NumericStatistics.from_json(json.loads(metadata["statistics"]))
+        statistics = json.loads(metadata["statistics"])
+        return NumericStatistics.from_json(statistics, tuple(statistics))
 
     def keep(self, learner: Learner, statistics: NumericStatistics) -> None:
         """Keep version 1."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scorer.registry import parse_version
 from scorer.scoring import Scoring
 from scorer.settings import ScorerSettings
+from scorer.version_store import parse_version
 from stream.events import LabeledImpression, RoleScore, WeightedExample
 from trainer.backtest.frozen_scores import FrozenScores
 from trainer.backtest.predictions import Predictions

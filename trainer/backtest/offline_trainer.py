@@ -1,9 +1,9 @@
 """The trainer of a backtest: judges, promotes, holds and learns as the live loop does, with the registry in memory."""
 
+from copy import deepcopy
 from dataclasses import dataclass, replace
 
 from scorer.engine import Engine
-from scorer.features import NumericStatistics
 from scorer.importance.stability import Stability
 from stream.events import GateResult
 from trainer.line import LearnReport, ModelLine, PlanRows, weights_of
@@ -95,7 +95,7 @@ class OfflineTrainer:
             candidate,
             model=self._live.bundle.model,
             # The line's own go on learning.
-            statistics=NumericStatistics.from_json(candidate.statistics.to_json()),
+            statistics=deepcopy(candidate.statistics),
         )
         self._live.replace(served, candidate.model.trainable_parameters())
         self._champion = {name: tensor.clone() for name, tensor in self.line.learner.tensors().items()}

@@ -3,7 +3,7 @@ import itertools
 import pytest
 import torch
 
-from scorer.registry import parse_version
+from scorer.version_store import parse_version
 from tests.trainer.backtest.tiny import tiny_arm, tiny_stream
 from trainer.backtest.beginning import KnownBeginning, begin
 
