@@ -20,6 +20,7 @@ GROUPS = {
     "evaluator": "scorer.evaluator_settings:EvaluatorSettings",
     "service": "scorer.service_settings:ServiceSettings",
     "model": "scorer.settings:ModelSettings",
+    "registry": "scorer.settings:RegistrySettings",
     "scorer": "scorer.settings:ScorerSettings",
     "importance": "scorer.settings:ImportanceSettings",
     "trainer": "trainer.settings:TrainerSettings",
