@@ -12,7 +12,7 @@ from stream.settings import KafkaSettings
 from stream.topic_log import TopicLog, committed_offsets
 from stream.topics import TopicKind, topic_name
 from trainer.checkpoint import CheckpointError, LineState, load_latest
-from trainer.ledger import ledger_batches
+from trainer.ledger import ledger_tables
 
 _KINDS: tuple[TopicKind, ...] = ("weighted-examples", "labeled-impressions", "dead-letters", "events")
 """Downstream first: whatever was made from a record of a topic is then inside the extent of the topics before it."""
@@ -62,8 +62,8 @@ def run_audit(
             conservation.take_label(record)
         for record in log.records("weighted-examples", extents["weighted-examples"]):
             conservation.take_examples(record)
-    for batch in ledger_batches(trainer_dir):
-        for decision in zip(*(batch.column(name).to_pylist() for name in Decision._fields), strict=True):
+    for table in ledger_tables(trainer_dir):
+        for decision in zip(*(table.column(name).to_pylist() for name in Decision._fields), strict=True):
             conservation.take_decision(Decision(*decision))
     problems: list[str] = []
     produced = None

@@ -3,11 +3,12 @@
 <trainer directory>/line                                     the current model line
                     <line>/checkpoints/checkpoint-<sequence> manifest.json, state.json, tensors.safetensors, replay.bin
                     <line>/plans/plan-<update>.json          fixed inputs, written before their updates
-                    <line>/ledger/update-<update>.parquet    what became of every row
+                    <line>/ledger/update*-<update>.parquet   what became of every row
 """
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -207,6 +208,15 @@ class CheckpointStore:
     def names(self) -> list[str]:
         """Return the checkpoints that are in place, oldest first."""
         return sorted(path.name for path in self._directory.iterdir() if _NAME.fullmatch(path.name))
+
+    def ledgers(self) -> list[SegmentReference | None]:
+        """Return the last ledger segment by every checkpoint that is in place; damaged ones lead to none."""
+        found: list[SegmentReference | None] = []
+        for name in self.names():
+            with suppress(OSError, msgspec.MsgspecError, UnicodeDecodeError):
+                state = msgspec.json.decode((self._directory / name / _STATE).read_bytes(), type=LineState)
+                found.append(state.ledger)
+        return found
 
     def _drop_oldest(self, champion: str | None) -> None:
         for name in self.names()[: -self._keep]:

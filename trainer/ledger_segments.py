@@ -1,11 +1,8 @@
-"""Ledger segments: what became of every row, one Parquet file an update, each naming the one before.
+"""Ledger segments: what became of every row, in Parquet files of which each names the one before."""
 
-A checkpoint names the last segment by digest and that one the segment before it, so the chain is part of the
-checkpoint's unit. A segment that no checkpoint leads to was written by an update that a crash undid: it is ignored, and
-overwritten when the update runs again.
-"""
-
-from collections.abc import Sequence
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from hashlib import file_digest
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -30,7 +27,8 @@ _FIELDS: "list[pa.Field[Any]]" = [
 SCHEMA = pa.schema(_FIELDS)
 LINE_SCHEMA = SCHEMA.append(pa.field("line", pa.string(), nullable=False))
 
-_PREVIOUS = b"millstream.previous_segment"
+_PREVIOUS, _LEVEL, _PLACE = b"millstream.previous_segment", b"millstream.level", b"millstream.place"
+_ROWS_AT_ONCE = 65_536
 
 
 class LedgerRow(NamedTuple):
@@ -62,46 +60,118 @@ class SegmentReference(msgspec.Struct, frozen=True):
     sha256: str
 
 
+class SegmentHeader(msgspec.Struct, frozen=True):
+    """What a segment says of itself.
+
+    Attributes:
+        previous: The segment before it.
+        level: 0 for the rows of one update; a merged one stands a level above its parts. None in segments of releases
+            that did not merge.
+        place: Which segment of this level it is since the last one of another level, from 1.
+    """
+
+    previous: SegmentReference | None
+    level: int | None
+    place: int
+
+
 def write_segment(
     directory: Path, update: int, rows: Sequence[LedgerRow], previous: SegmentReference | None
 ) -> SegmentReference:
     """Write the segment of an update durably and return the reference that the checkpoint must hold."""
     columns = list(zip(*rows, strict=True)) or [()] * len(SCHEMA)
     arrays = [pa.array(column, type=field.type) for column, field in zip(columns, SCHEMA, strict=True)]
-    metadata = {_PREVIOUS: msgspec.json.encode(previous)}
+    table = pa.table(arrays, schema=SCHEMA)
+    return write_tables(directory, f"update-{update:08d}.parquet", [table], header_after(directory, previous, level=0))
+
+
+def header_after(directory: Path, previous: SegmentReference | None, *, level: int) -> SegmentHeader:
+    """Return the header of the segment that follows another."""
+    try:
+        before = read_header(directory, previous) if previous else None
+    except ValueError:
+        # Whoever reads the chain will say so; nothing that is damaged is merged.
+        before = None
+    return SegmentHeader(previous, level, before.place + 1 if before and before.level == level else 1)
+
+
+def write_tables(directory: Path, name: str, tables: Iterable[pa.Table], header: SegmentHeader) -> SegmentReference:
+    """Write a segment durably; the same rows and header give the same bytes."""
+    metadata = {
+        _PREVIOUS: msgspec.json.encode(header.previous),
+        _LEVEL: msgspec.json.encode(header.level),
+        _PLACE: msgspec.json.encode(header.place),
+    }
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(arrays, schema=SCHEMA.with_metadata(metadata)), sink, compression="zstd")
+    with pq.ParquetWriter(sink, SCHEMA.with_metadata(metadata), compression="zstd") as writer:
+        for table in tables:
+            writer.write_table(table.replace_schema_metadata(metadata))
     content = sink.getvalue().to_pybytes()
-    name = f"update-{update:08d}.parquet"
     directory.mkdir(parents=True, exist_ok=True)
     write_durably(directory / name, content)
     return SegmentReference(name, sha256(content))
 
 
-def read_segments(directory: Path, last: SegmentReference | None) -> pa.Table:
-    """Return every row of the chain that ends in `last`, oldest update first.
+def read_header(directory: Path, reference: SegmentReference) -> SegmentHeader:
+    """Return the header of a segment, without looking at its rows.
 
     Raises:
-        ValueError: a segment is missing or is not the one that was referenced.
+        ValueError: it is missing or no segment.
     """
-    tables: list[pa.Table] = []
-    while last is not None:
-        content = _checked_content(directory, last)
-        table = pq.read_table(pa.BufferReader(content))
-        metadata = table.schema.metadata or {}
-        last = msgspec.json.decode(metadata[_PREVIOUS], type=SegmentReference | None)
-        tables.append(table.replace_schema_metadata(None))
-    return pa.concat_tables([SCHEMA.empty_table(), *reversed(tables)])
+    return _header(directory / reference.name, directory / reference.name)
 
 
-def _checked_content(directory: Path, reference: SegmentReference) -> bytes:
+def open_segment(directory: Path, reference: SegmentReference, *, whole: bool) -> tuple[Path | bytes, SegmentHeader]:
+    """Return a segment that is the one referenced, and its header.
+
+    Args:
+        directory: Where it is.
+        reference: Its name and digest.
+        whole: Return its content, not its path: it may be swept at any moment.
+
+    Raises:
+        ValueError: it is missing, no segment, or was changed.
+    """
     path = directory / reference.name
     try:
-        content = path.read_bytes()
-    except FileNotFoundError as error:
-        message = f"ledger segment {path} is missing; what its update learned can no longer be proved"
-        raise ValueError(message) from error
-    if (found := sha256(content)) != reference.sha256:
+        source = path.read_bytes() if whole else path
+        with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
+            found = file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ValueError(_unusable(path, error)) from error
+    if found != reference.sha256:
         message = f"ledger segment {path} has sha256 {found}, its successor says {reference.sha256}; it was changed"
         raise ValueError(message)
-    return content
+    return source, _header(path, source)
+
+
+def segment_tables(source: Path | bytes) -> Iterator[pa.Table]:
+    """Yield the rows of a segment, a bounded number at a time.
+
+    Args:
+        source: Its path or its content.
+    """
+    with pq.ParquetFile(_readable(source)) as file:
+        for batch in file.iter_batches(_ROWS_AT_ONCE):
+            yield pa.Table.from_batches([batch]).replace_schema_metadata(None)
+
+
+def _header(path: Path, source: Path | bytes) -> SegmentHeader:
+    try:
+        metadata = pq.read_schema(_readable(source)).metadata or {}
+        return SegmentHeader(
+            previous=msgspec.json.decode(metadata[_PREVIOUS], type=SegmentReference | None),
+            level=msgspec.json.decode(metadata.get(_LEVEL, b"null"), type=int | None),
+            place=msgspec.json.decode(metadata.get(_PLACE, b"1"), type=int),
+        )
+    except (pa.ArrowException, OSError, KeyError, msgspec.MsgspecError) as error:
+        raise ValueError(_unusable(path, error)) from error
+
+
+def _readable(source: Path | bytes) -> Any:
+    return pa.BufferReader(source) if isinstance(source, bytes) else source
+
+
+def _unusable(path: Path, error: Exception) -> str:
+    what = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
+    return f"ledger segment {path} {what}; what its updates learned can no longer be proved"

@@ -15,6 +15,7 @@ from stream.events import GateResult
 from trainer.checkpoint import CheckpointError, CheckpointStore
 from trainer.commands import Command, CommandInbox, CommandResult
 from trainer.failpoints import Failpoints
+from trainer.ledger_chain import FAN_IN, merge_segments, sweep_segments
 from trainer.ledger_segments import write_segment
 from trainer.line import ModelLine, PlanRows, weights_of
 from trainer.metrics import TrainerMetrics
@@ -164,11 +165,15 @@ class Trainer:
         with self._metrics.stage("checkpoint"):
             segment = write_segment(self._stores.ledger, plan.number, report.ledger, self.line.state.ledger)
             self._failpoints.pass_through("ledger_written")
+            segment = merge_segments(self._stores.ledger, segment)
+            self._failpoints.pass_through("ledger_merged")
             self.line.refer_to(segment)
             self._write_checkpoint()  # 6
         self._failpoints.pass_through("checkpoint_written")
         self._source.commit(plan.next)  # 7
         self._stores.plans.prune(plan.number - self._settings.keep_checkpoints)
+        if plan.number % FAN_IN == 0:
+            sweep_segments(self._stores.ledger, self._stores.checkpoints.ledgers(), self._failpoints)
         self._rescore_probe(rows, plan)
         return_freed_memory()
         self._metrics.count_learning(report)

@@ -23,6 +23,7 @@ PLACES = (
     "decided",
     "learned",
     "ledger_written",
+    "ledger_merged",
     "checkpoint_before_rename",
     "checkpoint_written",
 )

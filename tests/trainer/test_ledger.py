@@ -1,7 +1,11 @@
+import shutil
 from collections import Counter
+
+import pytest
 
 from tests.trainer.rig import Rig, recorded_log
 from trainer.ledger import read_ledger
+from trainer.settings import GateSettings, TrainerSettings
 
 
 def test_every_row_of_the_log_is_in_the_ledger_once(tmp_path):
@@ -28,3 +32,27 @@ def test_before_any_line_the_ledger_is_empty(tmp_path):
     assert read_ledger(tmp_path).column_names == [
         *("impression_id", "revision", "outcome", "update", "weight", "source_partition", "source_offset", "line")
     ]
+
+
+def test_a_damaged_ledger_of_an_older_line_hides_no_row_of_the_present_one(tmp_path):
+    rig = Rig(tmp_path, recorded_log(100))
+    rig.run_to_end()
+    num_rows = read_ledger(rig.trainer_dir).num_rows
+    shutil.copytree(rig.trainer_dir / "00000000", rig.trainer_dir / "11111111")
+    for segment in (rig.trainer_dir / "11111111" / "ledger").iterdir():
+        segment.write_bytes(b"torn")
+    assert read_ledger(rig.trainer_dir).num_rows == num_rows
+    for segment in (rig.trainer_dir / "00000000" / "ledger").iterdir():
+        segment.write_bytes(b"torn")
+    with pytest.raises(ValueError, match="ledger segment"):
+        read_ledger(rig.trainer_dir)
+
+
+def test_a_line_of_many_updates_leaves_few_ledger_files(tmp_path):
+    settings = TrainerSettings(update_rows=8, batch_rows=8, warmup_steps=4, keep_checkpoints=2)
+    rig = Rig(tmp_path, recorded_log(300), settings=settings, gate=GateSettings(min_clicks=1000))
+    rig.run_to_end()
+    num_updates = rig.trainer.line.state.update
+    assert num_updates > 20
+    assert len(list((rig.trainer_dir / "00000000" / "ledger").iterdir())) < num_updates / 2
+    assert sorted(set(read_ledger(rig.trainer_dir)["update"].to_pylist())) == list(range(1, num_updates + 1))

@@ -1,6 +1,7 @@
 import pytest
 
-from trainer.ledger_segments import LedgerRow, SegmentReference, read_segments, write_segment
+from trainer.ledger_chain import read_segments
+from trainer.ledger_segments import LedgerRow, SegmentReference, write_segment
 
 
 def row(index, outcome="trained", update=1):
