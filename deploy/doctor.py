@@ -1,5 +1,6 @@
 """`millstream doctor`: looks at everything a run needs and says what to do about what is missing."""
 
+import os
 import shutil
 import socket
 from collections.abc import Callable, Iterator
@@ -34,6 +35,10 @@ DEFAULT_PORTS = {
 
 NEEDED_DISK_BYTES = 2 * 2**30
 """Two days of a small shop's topics, and fifty model versions that share their frozen tensors."""
+
+
+LEAST_DISK_BYTES = 256 * 2**20
+"""A few checkpoints of a small model: with less free, a running trainer ends soon."""
 
 
 @dataclass(frozen=True)
@@ -94,9 +99,20 @@ def examine_disk(directory: Path, usage: Callable[[Path], tuple[int, int, int]])
         usage: Total, used and free bytes of the file system of an existing path, as `shutil.disk_usage` gives them.
     """
     existing = next(path for path in (directory, *directory.absolute().parents) if path.exists())
+    if not os.access(existing, os.W_OK | os.X_OK):
+        remedy = (
+            "give this user the right to write there, mount it for writing, or set MILLSTREAM_HOME to another place"
+        )
+        yield Finding("fail", "disk", f"{existing} cannot be written to", remedy)
+        return
     free = usage(existing)[2]
     what = f"{free / 2**30:.1f} GiB free in {directory}"
-    if free >= NEEDED_DISK_BYTES:
+    if free < LEAST_DISK_BYTES:
+        remedy = (
+            "free space there at once, or set MILLSTREAM_HOME to a larger disk: trainer and evaluator end when full"
+        )
+        yield Finding("fail", "disk", what, remedy)
+    elif free >= NEEDED_DISK_BYTES:
         yield Finding("ok", "disk", what)
     else:
         remedy = f"free {NEEDED_DISK_BYTES / 2**30:g} GiB, or set MILLSTREAM_HOME to a larger disk"

@@ -14,6 +14,7 @@ from scorer.evaluator_metrics import EvaluatorMetrics
 from scorer.evaluator_settings import EvaluatorSettings
 from scorer.snapshot_file import Snapshot, SnapshotError, read_snapshot, write_snapshot
 from stream.directory_lock import directory_lock
+from stream.durable_files import free_bytes
 from stream.events import EventError
 from stream.example_batch import decode_examples
 from stream.exposition import process_registry, serve_metrics
@@ -197,6 +198,7 @@ def run() -> None:
     registry = process_registry()
     metrics = EvaluatorMetrics(registry)
     busy = "stop the other evaluator, or set MILLSTREAM_EVALUATOR_DIRECTORY to another directory"
+    metrics.state_free_bytes.set_function(lambda: free_bytes(settings.state()))
     with directory_lock(settings.state(), busy):
         require_cluster()
         serve_metrics(MetricsSettings(), METRICS_PORT, registry)

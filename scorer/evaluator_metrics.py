@@ -101,6 +101,9 @@ class EvaluatorMetrics:
             registry=registry,
         )
         self.lag = Gauge("millstream_evaluator_lag_records", "Records not yet read", registry=registry)
+        self.state_free_bytes = Gauge(
+            "millstream_evaluator_state_free_bytes", "Free on the file system of the snapshot", registry=registry
+        )
         self.snapshot_seconds = Histogram(
             "millstream_evaluator_snapshot_seconds", "Time to write a snapshot", registry=registry
         )

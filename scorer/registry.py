@@ -2,7 +2,6 @@
 
 import copy
 import math
-import os
 import shutil
 import tempfile
 import time
@@ -36,6 +35,7 @@ from scorer.version_files import (
     write_version_files,
 )
 from scorer.version_store import MANIFEST, RegistryError, VersionStore, parse_version
+from stream.durable_files import storing, write_durably
 from stream.events import Alias, GateResult
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
@@ -63,10 +63,16 @@ class ModelRegistry(VersionStore):
 
         Raises:
             RegistryError: the version exists with other content, or its scores are not finite.
+            StorageError: it cannot be written; nothing of it is left.
         """
         line, number = parse_version(bundle.version)
-        self.root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".publishing-", dir=self.root) as name:
+        num_bytes = sum(tensor.nbytes for tensor in bundle.model.state_dict().values())
+        with storing(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+        with (
+            storing(self.path(bundle.version), num_bytes),
+            tempfile.TemporaryDirectory(prefix=".publishing-", dir=self.root) as name,
+        ):
             directory = Path(name) / bundle.version
             directory.mkdir()
             files = write_version_files(bundle, directory, self.path(parent) if parent else None)
@@ -173,12 +179,9 @@ class ModelRegistry(VersionStore):
         """
         self.manifest(version)
         path = self._alias_path(alias)
-        path.parent.mkdir(exist_ok=True)
-        temporary = path.with_suffix(".new")
-        temporary.write_text(version)
-        sync(temporary)
-        os.replace(temporary, path)
-        sync(path.parent)
+        with storing(path):
+            path.parent.mkdir(exist_ok=True)
+        write_durably(path, version.encode())
 
     def _load(
         self,

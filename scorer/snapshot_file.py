@@ -1,7 +1,7 @@
 """A snapshot on disk: named arrays and the offsets they stand for, replaced as one."""
 
+import io
 import json
-import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from stream.durable_files import storing, write_durably
 
 _HEADER = "header.json"
 
@@ -34,20 +36,17 @@ class Snapshot:
 
 
 def write_snapshot(path: Path, snapshot: Snapshot) -> None:
-    """Write the snapshot, as a whole or not at all: a crash at any moment leaves the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write the snapshot, as a whole or not at all: a crash at any moment leaves the old one or the new one.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    with storing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
     header = json.dumps({"topic": snapshot.topic, "offsets": snapshot.offsets}).encode()
-    temporary = path.with_suffix(".new")
-    with temporary.open("wb") as file:
-        np.savez(file, allow_pickle=False, **snapshot.arrays, **{_HEADER: np.frombuffer(header, dtype=np.uint8)})
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    content = io.BytesIO()
+    np.savez(content, allow_pickle=False, **snapshot.arrays, **{_HEADER: np.frombuffer(header, dtype=np.uint8)})
+    write_durably(path, content.getvalue())
 
 
 def read_snapshot(path: Path) -> Snapshot | None:

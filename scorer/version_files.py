@@ -1,13 +1,14 @@
 """The files of a version directory: their names, their digests, and how they reach the disk for good."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -43,10 +44,21 @@ def write_version_files(bundle: ModelBundle, directory: Path, parent: Path | Non
         msgspec.json.format(msgspec.json.encode(bundle.statistics.to_json()), indent=2)
     )
     (directory / TOKENIZER_FILE).write_bytes(bundle.featurizer.tokenizer_json)
-    save_file({name: tensors[name] for name in trained}, directory / TRAINED)
+    _save({name: tensors[name] for name in trained}, directory / TRAINED)
     if parent is None or not _link_equal(parent / FROZEN, frozen, directory / FROZEN):
-        save_file(frozen, directory / FROZEN)
+        _save(frozen, directory / FROZEN)
     return {path.name: sha256_of(path) for path in sorted(directory.iterdir())}
+
+
+def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
+    try:
+        save_file(dict(tensors), path)
+    except SafetensorError as error:
+        # It hides the system's error in a text: a full disk must be told as one.
+        if found := re.search(r"os error (\d+)", str(error)):
+            number = int(found[1])
+            raise OSError(number, os.strerror(number), str(path)) from error
+        raise
 
 
 def write_json(path: Path, value: Any, *, order: Literal["deterministic"] | None = "deterministic") -> None:

@@ -21,6 +21,7 @@ from mode.supervisors import CrashingSupervisor
 
 from stream.dead_letters import Record
 from stream.directory_lock import directory_lock
+from stream.durable_files import storing
 from stream.gone_records import GoneRecords
 from stream.logs import logging_config
 from stream.metrics import GroupMetrics
@@ -86,7 +87,8 @@ def create_app(name: str, kafka: KafkaSettings, *, instance: str) -> faust.App:
     group = f"{kafka.topic_prefix}{name}"
     # Faust insists on a directory, though without tables nothing is kept in it.
     directory = _slot_directory(group, instance)
-    directory.mkdir(parents=True, exist_ok=True)
+    with storing(directory):
+        directory.mkdir(parents=True, exist_ok=True)
     return _OrderedApp(
         group,
         broker=[f"kafka://{server}" for server in kafka.bootstrap.split(",")],

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from stream.durable_files import storing
+
 LOCK_FILE = "lock"
 """Name of the file in a held directory; whoever removes it lets another process in."""
 
@@ -23,10 +25,13 @@ def directory_lock(directory: Path, remedy: str) -> Iterator[None]:
 
     Raises:
         DirectoryBusyError: another process holds it.
+        StorageError: it cannot be made or written.
     """
-    directory.mkdir(parents=True, exist_ok=True)
+    with storing(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = (directory / LOCK_FILE).open("w")
     # The kernel releases the lock when the process ends, however it ends.
-    with (directory / LOCK_FILE).open("w") as file:
+    with lock as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

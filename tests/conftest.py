@@ -1,7 +1,9 @@
 """The real Kafka that tests marked `kafka` run on."""
 
 import os
+import subprocess
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,22 @@ def kafka_cluster(tmp_path_factory: pytest.TempPathFactory):
     home: Path = tmp_path_factory.mktemp("kafka")
     with LocalKafka(home, free_port()) as broker:
         yield broker.bootstrap
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 256 KiB, where this user may mount one."""
+    place = tmp_path / "tiny-disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"this user may not mount a file system: {mounted.stderr.strip()}")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
 
 
 @pytest.fixture

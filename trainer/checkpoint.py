@@ -18,9 +18,15 @@ import structlog
 from safetensors.torch import load, save
 from torch import Tensor
 
+from stream.durable_files import (
+    remove_directory,
+    sha256,
+    storing,
+    write_directory_durably,
+    write_durably,
+)
 from stream.gone_records import GoneRange
 from trainer.contract import Contract
-from trainer.durable_files import remove_directory, sha256, write_directory_durably, write_durably
 from trainer.failpoints import Failpoints
 from trainer.ledger_segments import SegmentReference
 
@@ -138,7 +144,8 @@ class CheckpointStore:
         self._directory = directory
         self._keep = keep
         self._failpoints = failpoints or Failpoints()
-        directory.mkdir(parents=True, exist_ok=True)
+        with storing(directory):
+            directory.mkdir(parents=True, exist_ok=True)
 
     def write(self, checkpoint: Checkpoint) -> tuple[str, int]:
         """Write a checkpoint as one unit and return its name and size in bytes; then drop the oldest.

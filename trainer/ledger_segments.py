@@ -10,7 +10,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trainer.durable_files import sha256, write_durably
+from stream.durable_files import sha256, storing, write_durably
 
 Outcome = Literal["trained", "sampled_out", "repeat", "late", "replayed"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
@@ -107,7 +107,8 @@ def write_tables(directory: Path, name: str, tables: Iterable[pa.Table], header:
         for table in tables:
             writer.write_table(table.replace_schema_metadata(metadata))
     content = sink.getvalue().to_pybytes()
-    directory.mkdir(parents=True, exist_ok=True)
+    with storing(directory):
+        directory.mkdir(parents=True, exist_ok=True)
     write_durably(directory / name, content)
     return SegmentReference(name, sha256(content))
 

@@ -124,6 +124,7 @@ class TrainerMetrics:
         self.checkpoint_time = _gauge(
             registry, "checkpoint_last_success_timestamp_seconds", "When the last checkpoint was written"
         )
+        self.state_free_bytes = _gauge(registry, "state_free_bytes", "Free on the file system of the state directory")
         self.lag = Gauge(
             "millstream_trainer_lag_records",
             "Records of weighted-examples not yet learned",

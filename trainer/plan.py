@@ -8,8 +8,8 @@ from pathlib import Path
 
 import msgspec
 
+from stream.durable_files import storing, write_durably
 from stream.events import WeightedExample
-from trainer.durable_files import write_durably
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,8 @@ class PlanStore:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        directory.mkdir(parents=True, exist_ok=True)
+        with storing(directory):
+            directory.mkdir(parents=True, exist_ok=True)
 
     def write(self, plan: Plan) -> None:
         """Write the plan so that it survives a crash of process and machine."""

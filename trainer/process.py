@@ -13,6 +13,7 @@ from scorer.device import prepare_device
 from scorer.registry import ModelRegistry
 from scorer.settings import ModelSettings, RegistrySettings
 from stream.directory_lock import directory_lock
+from stream.durable_files import free_bytes, sweep_leftovers
 from stream.releases import ReleaseFollower, announce
 from stream.settings import KafkaSettings, state_directory
 from trainer.checkpoint import checkpoint_store, current_line, line_directory
@@ -83,6 +84,8 @@ def run_trainer(
     """
     trainer_dir = trainer_directory()
     with sole_writer(trainer_dir), ExitStack() as connections:
+        sweep_leftovers(trainer_dir)
+        metrics.state_free_bytes.set_function(lambda: free_bytes(trainer_dir))
         device = prepare_device(model)
         registry = ModelRegistry(registry_directory())
         failpoints = Failpoints(os.environ.get("MILLSTREAM_FAILPOINT", ""))

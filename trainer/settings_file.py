@@ -8,6 +8,8 @@ from typing import Any
 
 import tomli_w
 
+from stream.durable_files import storing, write_durably
+
 
 def write_settings_file(path: Path, tables: Mapping[str, Mapping[str, Any]], heading: Sequence[str]) -> None:
     """Write settings as a TOML file that every process reads when `MILLSTREAM_CONFIG` names it.
@@ -28,10 +30,10 @@ def write_settings_file(path: Path, tables: Mapping[str, Mapping[str, Any]], hea
     merged: dict[str, Any] = tomllib.loads(Path(present).read_text(encoding="utf-8")) if present else {}
     for group, fields in tables.items():
         merged[group] = {**merged.get(group, {}), **fields}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_suffix(".new")
-    new.write_text("".join(f"# {line}\n" for line in heading) + "\n" + tomli_w.dumps(merged), encoding="utf-8")
-    new.replace(path)
+    with storing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    text = "".join(f"# {line}\n" for line in heading) + "\n" + tomli_w.dumps(merged)
+    write_durably(path, text.encode())
 
 
 def refuse_existing(path: Path) -> None:

@@ -1,3 +1,4 @@
+import os
 import socket
 from pathlib import Path
 
@@ -36,6 +37,23 @@ def registry(tmp_path: Path) -> ModelRegistry:
 
 def states(findings: list[Finding]) -> dict[str, str]:
     return {finding.subject: finding.state for finding in findings}
+
+
+def test_a_disk_that_is_nearly_full_fails(tmp_path: Path):
+    [finding] = examine_disk(tmp_path, lambda _: (10 * GIB, 10 * GIB, GIB // 8))
+
+    assert finding.state == "fail"
+    assert "MILLSTREAM_HOME" in finding.remedy
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_state_directory_without_the_right_to_write_fails(tmp_path: Path):
+    tmp_path.chmod(0o500)
+    [finding] = examine_disk(tmp_path / "home", lambda _: (10 * GIB, GIB, 9 * GIB))
+    tmp_path.chmod(0o700)
+
+    assert finding.state == "fail"
+    assert "the right to write" in finding.remedy
 
 
 def test_a_full_disk_is_a_warning_that_names_the_setting(tmp_path: Path):

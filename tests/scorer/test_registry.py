@@ -15,8 +15,10 @@ from scorer.registry import LEFTOVER_SECONDS, ModelRegistry
 from scorer.settings import ScorerSettings
 from scorer.version_files import FROZEN, STATISTICS, TRAINED, write_json
 from scorer.version_store import ALIASES, MANIFEST, RegistryError, parse_version, version_name
+from stream.durable_files import StorageError
 from stream.events import GateResult
 from tests.doubles import TINY_LINE, tiny_bundle, tiny_impression, tiny_registry
+from tests.full_disk import no_file_larger_than
 
 IMPRESSIONS = [tiny_impression(index, numeric={"price": float(index)}) for index in range(20)]
 
@@ -144,6 +146,15 @@ def test_a_failed_publish_leaves_nothing_that_looks_like_a_version(registry):
     bundle = dataclasses.replace(registry.load(version_name(TINY_LINE, 0)), version=version_name(TINY_LINE, 1))
     bundle.model.head.weight.data = torch.ones(3, 3)  # the golden query cannot be answered
     with pytest.raises(RuntimeError):
+        registry.publish(bundle, created_ms=2)
+    assert registry.versions() == [version_name(TINY_LINE, 0)]
+    assert list(registry.root.glob(".publishing-*")) == []
+
+
+def test_a_full_disk_is_told_and_leaves_nothing_that_looks_like_a_version(registry):
+    version = version_name(TINY_LINE, 1)
+    bundle = dataclasses.replace(registry.load(version_name(TINY_LINE, 0)), version=version, digests={})
+    with no_file_larger_than(1_000), pytest.raises(StorageError, match=rf"{version}: [\d,]+ bytes wanted, [\d,]+ free"):
         registry.publish(bundle, created_ms=2)
     assert registry.versions() == [version_name(TINY_LINE, 0)]
     assert list(registry.root.glob(".publishing-*")) == []

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from scorer.snapshot_file import Snapshot, SnapshotError, read_snapshot, write_snapshot
+from stream.durable_files import StorageError
+from tests.full_disk import no_file_larger_than
 
 
 def snapshot(number: int) -> Snapshot:
@@ -49,3 +51,11 @@ def test_half_a_snapshot_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(SnapshotError, match="delete it to judge"):
         read_snapshot(path)
+
+
+def test_a_full_disk_is_told_and_leaves_the_snapshot_there_is(tmp_path):
+    path = tmp_path / "snapshot.npz"
+    write_snapshot(path, Snapshot(topic="t", offsets={0: 1}, arrays={"a": np.zeros(3)}))
+    with no_file_larger_than(100), pytest.raises(StorageError, match=r"snapshot.npz: [\d,]+ bytes wanted"):
+        write_snapshot(path, Snapshot(topic="t", offsets={0: 2}, arrays={"a": np.zeros(3)}))
+    assert read_snapshot(path).offsets == {0: 1}

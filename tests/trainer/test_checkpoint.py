@@ -3,6 +3,8 @@ import pytest
 import torch
 
 from scorer.feature_spec import FeatureSpec
+from stream.durable_files import StorageError
+from tests.full_disk import no_file_larger_than
 from trainer.checkpoint import (
     FORMAT,
     Checkpoint,
@@ -121,3 +123,11 @@ def test_the_newest_checkpoint_of_the_current_line_shows_its_offsets(tmp_path):
     checkpoint_store(tmp_path, LINE).write(checkpoint(3))
     set_current_line(tmp_path, LINE)
     assert load_latest(tmp_path).offsets == {0: 3, 1: 6}
+
+
+def test_a_full_disk_is_told_and_leaves_the_checkpoints_there_are(store, tmp_path):
+    store.write(checkpoint(1))
+    with no_file_larger_than(100), pytest.raises(StorageError, match=r"checkpoint-0000000001: [\d,]+ bytes wanted"):
+        store.write(checkpoint(2))
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-0000000000"]
+    assert store.load_latest().state.update == 1

@@ -2,7 +2,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from trainer.durable_files import sha256
+from stream.durable_files import sha256
 from trainer.failpoints import Failpoints
 from trainer.ledger_chain import FAN_IN, TOP_LEVEL, chain_tables, merge_segments, read_segments, sweep_segments
 from trainer.ledger_segments import SCHEMA, LedgerRow, SegmentReference, write_segment

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 import torch
 
+from stream.durable_files import StorageError
 from stream.events import RoleScore
+from tests.full_disk import no_file_larger_than
 from tests.trainer.rig import START_MS, Rig, example, recorded_log
 from trainer.ledger import read_ledger
 from trainer.plan import PlanStore, Record
@@ -286,3 +288,13 @@ def test_evidence_begins_anew_after_a_decision(tmp_path):
     steps(rig, 3)
     assert rig.trainer.line.evidence is None
     assert np.isfinite(rig.metrics.loss._value.get())
+
+
+def test_a_full_disk_ends_the_trainer_in_one_line_and_the_next_start_goes_on(tmp_path):
+    records = recorded_log(100)
+    rig = Rig(tmp_path, records)
+    with no_file_larger_than(20_000), pytest.raises(StorageError, match=r"checkpoint-\d+: [\d,]+ bytes wanted"):
+        rig.run_to_end()
+    rig = Rig(tmp_path, records)
+    rig.run_to_end()
+    assert read_ledger(rig.trainer_dir).num_rows == sum(len(record.rows) for record in records)

@@ -18,6 +18,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from stream.durable_files import write_durably
 from trainer.backtest.arms import Arm
 from trainer.backtest.predictions import Predictions, read_predictions, write_predictions
 from trainer.backtest.rounds import Round, all_rounds_table, read_rounds, rounds_table
@@ -132,9 +133,7 @@ def open_results(directory: Path, stream: Stream, arms: Sequence[Arm], num_seeds
 
 def write_json(path: Path, content: Any) -> None:
     """Write plain values as indented JSON, whole or not at all."""
-    new = path.with_name(f".{path.name}")
-    new.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
-    new.replace(path)
+    write_durably(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
 
 
 def _check(directory: Path, there: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
