@@ -1,11 +1,13 @@
 """`python -m stream`: the label-join worker; `python -m stream adapter`: the adapter of foreign topics."""
 
 import sys
+from collections.abc import Sequence
 
 import structlog
 
 from stream.adapter.agent import create_adapter_app
 from stream.adapter.mapping import read_mapping
+from stream.adapter.source_topics import check_source_topics
 from stream.agent import create_join_app, first_label
 from stream.app import run_app, worker_slot
 from stream.exposition import process_registry, serve_metrics
@@ -13,7 +15,7 @@ from stream.metrics import AdapterMetrics, JoinMetrics
 from stream.minute_log import start_minute_log
 from stream.process_start import REFUSED, start_process
 from stream.settings import AdapterSettings, JoinSettings, KafkaSettings, MetricsSettings
-from stream.topic_admin import check_topics
+from stream.topic_admin import Problem, check_topics
 
 JOIN_METRICS_PORT = 9101
 ADAPTER_METRICS_PORT = 9107
@@ -23,7 +25,7 @@ def run_join() -> None:
     """Run a label-join worker until it is told to stop."""
     kafka, settings = KafkaSettings(), JoinSettings()
     with worker_slot("stream", kafka, instance=settings.instance, setting="MILLSTREAM_JOIN_INSTANCE"):
-        _require_topics(kafka, settings)
+        _refuse(check_topics(kafka, settings))
         registry = process_registry()
         app = create_join_app(kafka, settings, JoinMetrics(registry))
         serve_metrics(MetricsSettings(), JOIN_METRICS_PORT, registry)
@@ -37,7 +39,10 @@ def run_adapter() -> None:
     kafka, settings = KafkaSettings(), AdapterSettings()
     sources = read_mapping(settings.mapping)
     with worker_slot("adapter", kafka, instance=settings.instance, setting="MILLSTREAM_ADAPTER_INSTANCE"):
-        _require_topics(kafka, JoinSettings())
+        _refuse(
+            check_topics(kafka, JoinSettings())
+            + check_source_topics(kafka, {source.topic for source in sources}, settings.mapping)
+        )
         registry = process_registry()
         app = create_adapter_app(kafka, settings, sources, AdapterMetrics(registry))
         serve_metrics(MetricsSettings(), ADAPTER_METRICS_PORT, registry)
@@ -62,9 +67,9 @@ def main(arguments: list[str]) -> None:
     start_process(*PROCESSES[process])
 
 
-def _require_topics(kafka: KafkaSettings, settings: JoinSettings) -> None:
-    """Raise ValueError, naming the remedy, if a topic is missing or would lose what the join must re-read."""
-    if problems := check_topics(kafka, settings):
+def _refuse(problems: Sequence[Problem]) -> None:
+    """Raise ValueError, naming the remedies, if a topic is missing or would lose what must be read again."""
+    if problems:
         raise ValueError("; ".join(map(str, problems)))
 
 

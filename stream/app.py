@@ -37,6 +37,8 @@ _LOSES_NOTHING: dict[str, Any] = {
     "key_serializer": "raw",
     "value_serializer": "raw",
     "consumer_auto_offset_reset": "earliest",
+    # Partitions that a foreign topic gets are found within this, not within the client's five minutes.
+    "consumer_metadata_max_age_ms": 30_000,
     "broker_session_timeout": 10.0,
     "broker_request_timeout": 40.0,
     "broker_heartbeat_interval": 2.0,
