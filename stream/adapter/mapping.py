@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +20,11 @@ _EVENTS: dict[str, type[Impression] | type[Click]] = {"impression": Impression, 
 _TEXTS = frozenset({"impression_id", "click_id", "item_id", "item_text", "query", "user_id", "kind"})
 _NUMERIC = "numeric."
 _MS_PER_UNIT = {"s": 1000.0, "ms": 1.0, "us": 0.001}
+_OLDEST_MS = 946_684_800_000
+"""The year 2000. What lies before, or centuries ahead, is a time in another unit."""
+_NEWEST_MS = 10**13
+_MAX_EXACT = 2**53
+_MAX_SHOWN = 60
 
 
 class Source(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -90,22 +96,26 @@ class Mapping:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise EventError("malformed", f"not JSON: {error}") from error
         for source in self._sources:
-            if all(_find(document, path.split(".")) == value for path, value in source.where.items()):
+            if all(_same(_find(document, path.split(".")), value) for path, value in source.where.items()):
                 return _event(source, document, record_id)
         return None
 
 
 def _event(source: Source, document: Any, record_id: str) -> Impression | Click:
-    row: dict[str, Any] = dict(source.constants)
-    for name, path in source.fields.items():
-        value = record_id if path == RECORD_ID else _find(document, path.split("."))
-        value = source.values.get(name, {}).get(str(value), value)
+    found = {
+        name: record_id if path == RECORD_ID else _find(document, path.split("."))
+        for name, path in source.fields.items()
+    }
+    row: dict[str, Any] = {}
+    for name, foreign in (source.constants | found).items():
+        value = source.values.get(name, {}).get(_key(foreign), foreign)
         if value is None:
             continue
+        converted = _convert(source, name, value)
         if name.startswith(_NUMERIC):
-            row.setdefault("numeric", {})[name.removeprefix(_NUMERIC)] = value
+            row.setdefault("numeric", {})[name.removeprefix(_NUMERIC)] = converted
         else:
-            row[name] = _convert(source, name, value)
+            row[name] = converted
     try:
         event: Impression | Click = msgspec.convert(row, _EVENTS[source.event], strict=False)
     except msgspec.ValidationError as error:
@@ -118,20 +128,71 @@ def _event(source: Source, document: Any, record_id: str) -> Impression | Click:
 def _convert(source: Source, name: str, value: Any) -> Any:
     if name == "event_time_ms":
         return _epoch_ms(value, source.time_unit)
+    if name.startswith(_NUMERIC):
+        return _number(name, value)
     if name == "history" and isinstance(value, list):
-        return [str(text) for text in value if text is not None]
-    # Shops number their items and pages; here ids are text.
-    return str(value) if name in _TEXTS and isinstance(value, int | float) else value
+        return [_text(name, text) for text in value if text is not None]
+    return _text(name, value) if name in _TEXTS else value
+
+
+def _text(name: str, value: Any) -> str:
+    """Return a text; shops number their items and pages, and here ids are text. Numbers stand as JSON writes them."""
+    if isinstance(value, float) and value.is_integer():
+        if abs(value) > _MAX_EXACT:
+            raise EventError("unmappable", f"{name} {value!r} is a number that has lost digits; send it as text")
+        value = int(value)  # a table that knows missing numbers makes 77.0 of 77: it is the same id
+    if not isinstance(value, str | bool | int | float):
+        raise EventError("unmappable", f"{name} must be a text, a number or a boolean, not {_kind_of(value)}")
+    return value if isinstance(value, str) else _key(value)
+
+
+def _number(name: str, value: Any) -> float:
+    """Return a numeric feature; a boolean is 0 or 1."""
+    try:
+        number = msgspec.convert(int(value) if isinstance(value, bool) else value, float, strict=False)
+    except (msgspec.ValidationError, OverflowError) as error:
+        raise EventError("unmappable", f"{name} {_shown(value)} is not a number: {error}") from error
+    if not isfinite(number):
+        raise EventError(
+            "unmappable", f"{name} {_shown(value)} is not a finite number; leave it out where it is missing"
+        )
+    return number
+
+
+def _key(value: Any) -> str:
+    """Return a value as JSON writes it; a text without its quotes."""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _same(found: Any, wanted: Any) -> bool:
+    """Return whether two values are one in JSON, where true is not 1."""
+    return isinstance(found, bool) == isinstance(wanted, bool) and bool(found == wanted)
+
+
+def _kind_of(value: Any) -> str:
+    return "a list" if isinstance(value, list) else "an object"
+
+
+def _shown(value: Any) -> str:
+    """Return a value short enough for an error."""
+    text = repr(value)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
 
 
 def _epoch_ms(value: Any, unit: TimeUnit) -> int:
     try:
-        if unit != "iso8601":
-            return round(float(value) * _MS_PER_UNIT[unit])
-        time = datetime.fromisoformat(value)
+        if unit == "iso8601":
+            time = datetime.fromisoformat(value)
+            epoch_ms = round((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)
+        else:
+            # Not float(): it takes a boolean for 0 or 1, and "1_000" for a thousand.
+            epoch_ms = round(msgspec.convert(value, float, strict=False) * _MS_PER_UNIT[unit])
     except (TypeError, ValueError, OverflowError) as error:
-        raise EventError("unmappable", f"event time {value!r} is not in unit {unit}: {error}") from error
-    return round((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)
+        raise EventError("unmappable", f"event_time_ms {_shown(value)} is not in unit {unit}: {error}") from error
+    if not _OLDEST_MS <= epoch_ms < _NEWEST_MS:
+        message = f"event_time_ms {_shown(value)} in unit {unit} is no time of a live stream; correct time_unit"
+        raise EventError("unmappable", message)
+    return epoch_ms
 
 
 def _find(document: Any, path: list[str]) -> Any:
@@ -157,3 +218,17 @@ def _check(source: Source, path: Path) -> None:
         if names:
             message = f"mapping file {path}, topic {source.topic}: {source.event} field {sorted(names)[0]!r} {fault}"
             raise ValueError(message)
+    _check_values(source, path)
+
+
+def _check_values(source: Source, path: Path) -> None:
+    """Raise ValueError for a value in the file itself that no event can hold: it would spoil every record."""
+    types = {field.name: field.type for field in msgspec.structs.fields(_EVENTS[source.event])}
+    given = [*source.constants.items(), *((name, to) for name, of in source.values.items() for to in of.values())]
+    for name, value in given:
+        try:
+            converted = _convert(source, name, value)
+            msgspec.convert(converted, types.get(name, float), strict=False)
+        except (EventError, msgspec.ValidationError) as error:
+            message = f"mapping file {path}, topic {source.topic}: {source.event} field {name!r} = {value!r}: {error}"
+            raise ValueError(message) from error

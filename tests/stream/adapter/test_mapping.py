@@ -139,3 +139,131 @@ def test_a_wrong_mapping_file_is_refused_with_the_field(tmp_path, before, after,
 def test_a_missing_mapping_file_says_what_to_set(tmp_path):
     with pytest.raises(ValueError, match="MILLSTREAM_ADAPTER_MAPPING"):
         read_mapping(tmp_path / "none.toml")
+
+
+VIEW_SOURCE = Source(
+    topic="shop.views",
+    event="impression",
+    fields={
+        "impression_id": "id",
+        "event_time_ms": "ts",
+        "item_id": "sku",
+        "item_text": "title",
+        "history": "seen",
+        "position": "place",
+        "numeric.stock": "stock",
+    },
+)
+PLAIN_VIEW = {"id": "v1", "ts": 1_767_319_446_000, "sku": "s", "title": "red shoe"}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (True, "true"),
+        (False, "false"),
+        (77, "77"),
+        (77.0, "77"),
+        (-0.5, "-0.5"),
+        (123456789012345678901234567890, "123456789012345678901234567890"),
+        ("", ""),
+    ],
+)
+def test_a_text_is_what_json_writes(value, text):
+    assert adapt(VIEW_SOURCE, PLAIN_VIEW | {"sku": value}).item_id == text
+
+
+@pytest.mark.parametrize(
+    ("value", "number"), [(True, 1.0), (False, 0.0), (3, 3.0), ("9.5", 9.5), (10**30, 1e30), (-1.5, -1.5)]
+)
+def test_a_numeric_feature_is_a_number_a_numeric_text_or_a_boolean(value, number):
+    assert adapt(VIEW_SOURCE, PLAIN_VIEW | {"stock": value}).numeric == {"stock": number}
+
+
+def test_booleans_are_mapped_by_how_json_writes_them():
+    source = msgspec.structs.replace(VIEW_SOURCE, values={"item_text": {"true": "sale", "false": "regular"}})
+
+    assert adapt(source, PLAIN_VIEW | {"title": True}).item_text == "sale"
+    assert adapt(source, PLAIN_VIEW | {"title": False}).item_text == "regular"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found", "taken"),
+    [(True, True, True), (True, 1, False), (1, True, False), (False, 0, False), (1, 1.0, True), (True, "true", False)],
+)
+def test_a_condition_tells_true_from_one(wanted, found, taken):
+    source = msgspec.structs.replace(VIEW_SOURCE, where={"shown": wanted})
+
+    assert (adapt(source, PLAIN_VIEW | {"shown": found}) is not None) is taken
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "name"),
+    [
+        ("ts", True, "event_time_ms"),
+        ("ts", 1_767_319_446, "event_time_ms"),
+        ("ts", 1_767_319_446_000_000, "event_time_ms"),
+        ("ts", "nan", "event_time_ms"),
+        ("ts", "1_767_319_446_000", "event_time_ms"),
+        ("ts", [1_767_319_446_000], "event_time_ms"),
+        ("ts", 10**400, "event_time_ms"),
+        ("id", ["v1"], "impression_id"),
+        ("id", {"v": 1}, "impression_id"),
+        ("id", 1.2345678901234567e25, "impression_id"),
+        ("title", ["red", "shoe"], "item_text"),
+        ("seen", [{"title": "hat"}], "history"),
+        ("seen", [["hat"]], "history"),
+        ("seen", "hat", "history"),
+        ("place", True, "position"),
+        ("place", 2.5, "position"),
+        ("stock", "nan", "numeric.stock"),
+        ("stock", "inf", "numeric.stock"),
+        ("stock", "null", "numeric.stock"),
+        ("stock", "many", "numeric.stock"),
+        ("stock", [1], "numeric.stock"),
+        ("stock", 10**400, "numeric.stock"),
+    ],
+)
+def test_a_value_that_a_field_cannot_hold_is_a_dead_letter_that_names_the_field(field, value, name):
+    with pytest.raises(EventError) as caught:
+        adapt(VIEW_SOURCE, PLAIN_VIEW | {field: value})
+    assert caught.value.reason in {"unmappable", "malformed"}
+    assert name in str(caught.value) or caught.value.reason == "malformed"
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("constants", {"kind": "dance"}),
+        ("constants", {"kind": True}),
+        ("values", {"kind": {"open": "dance"}}),
+        ("constants", {"event_time_ms": 1}),
+    ],
+)
+def test_a_value_in_the_file_that_no_event_can_hold_is_refused_at_start(tmp_path, given, message):
+    [(name, value)] = message.items()
+    written = f"{{ open = '{value['open']}' }}" if isinstance(value, dict) else str(value).lower()
+    written = f"'{written}'" if isinstance(value, str) else written
+    path = tmp_path / "mapping.toml"
+    fields = "click_id = 'a', impression_id = 'b'" + (", event_time_ms = 'c'" if name != "event_time_ms" else "")
+    path.write_text(
+        f"[[source]]\ntopic = 't'\nevent = 'click'\nfields = {{ {fields} }}\n{given} = {{ {name} = {written} }}\n"
+    )
+
+    with pytest.raises(ValueError, match=f"click field '{name}'"):
+        read_mapping(path)
+
+
+def test_a_numeric_constant_reaches_the_event():
+    source = msgspec.structs.replace(VIEW_SOURCE, constants={"numeric.shop": 3})
+
+    assert adapt(source, PLAIN_VIEW).numeric == {"shop": 3.0}
+
+
+@pytest.mark.parametrize("digits", [400, 4_000, 5_000, 60_000])
+def test_a_number_of_any_length_as_an_id_is_a_dead_letter(digits):
+    raw = json.dumps(PLAIN_VIEW | {"id": "ID"}).replace('"ID"', "7" * digits).encode()
+
+    with pytest.raises(EventError):
+        Mapping([VIEW_SOURCE]).adapt(raw, "r")
