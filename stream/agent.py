@@ -8,6 +8,7 @@ import faust
 import structlog
 from faust.types import EventT, Message, StreamT
 
+from stream.adapter.backlog import AdapterBacklog
 from stream.app import Delivery, DeliveryError, Membership, create_app, deliver, follow_topics, watch_gone
 from stream.metrics import JoinMetrics
 from stream.ordered_consumer import log_end
@@ -62,6 +63,8 @@ class JoinAgent:
         self._gone = watch_gone(app, kafka, "join", metrics.group)
         self._moved = 0
         self._unread = 0
+        # Younger than the quiet time, so that silence is not over before a waiting record shows.
+        self._backlog = AdapterBacklog(kafka, max_age_seconds=min(5.0, settings.quiet_seconds / 2))
 
     @property
     def num_pending(self) -> int:
@@ -120,6 +123,7 @@ class JoinAgent:
 
     def _tick(self) -> None:
         unread = 0
+        forwarded = not self._backlog.is_open()
         for partition in self._app.consumer.assignment():
             end = log_end(self._app, partition)
             if end is None:
@@ -128,7 +132,7 @@ class JoinAgent:
             next_offset = join.next_offset if join else None
             unread += end.unread(next_offset)
             if join is not None:
-                join.tick(end.seen_ms, at_end=end.is_read(next_offset))
+                join.tick(end.seen_ms, at_end=end.is_read(next_offset) and forwarded)
         self._unread = unread
         self._cut()
         self._acknowledge()

@@ -164,11 +164,13 @@ class Delivery:
         topic: Full name of the topic.
         partition: Its partition; None lets the key decide.
         record: Key, value and headers.
+        create_time_ms: Its CreateTime, epoch milliseconds; None for the time of sending.
     """
 
     topic: str
     partition: int | None
     record: Record
+    create_time_ms: int | None = None
 
 
 async def deliver(app: faust.App, deliveries: Iterable[Delivery]) -> None:
@@ -181,9 +183,11 @@ async def deliver(app: faust.App, deliveries: Iterable[Delivery]) -> None:
     failure: BaseException | None = None
     for delivery in deliveries:
         key, value, headers = delivery.record.key, delivery.record.value, delivery.record.headers
+        # Faust wants seconds and cuts them to milliseconds: half a one keeps it from cutting one off.
+        created = None if delivery.create_time_ms is None else (delivery.create_time_ms + 0.5) / 1000
         try:
             # Sending can fail at once too: the producer is not ready while the app shuts down.
-            pending.append(await app.producer.send(delivery.topic, key, value, delivery.partition, None, headers))
+            pending.append(await app.producer.send(delivery.topic, key, value, delivery.partition, created, headers))
         except (FaustError, KafkaError) as error:
             failure = error
             break

@@ -115,6 +115,9 @@ class AdapterMetrics:
             "millstream_adapter_send_failures_total", "Chunks that had to be sent again", registry=registry
         )
         self.lag = Gauge("millstream_adapter_lag_records", "Foreign records not yet settled", registry=registry)
+        self.held = Gauge(
+            "millstream_adapter_held_records", "Records that wait for older ones of other partitions", registry=registry
+        )
 
 
 def _counter(

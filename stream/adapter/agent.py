@@ -1,80 +1,125 @@
 """The adapter's Faust edge: one agent a foreign topic, events and dead letters out, acknowledged when confirmed."""
 
 import asyncio
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 import faust
 import structlog
-from faust.types import TP, EventT, StreamT
+from faust.types import TP, EventT, Message, StreamT
 
+from stream.adapter.alignment import Alignment, is_aligned
 from stream.adapter.mapping import Mapping, Source
 from stream.app import Delivery, DeliveryError, Membership, create_app, deliver, follow_topics, watch_gone
 from stream.dead_letters import Record, dead_letter, dead_letter_headers
 from stream.events import Click, EventError, encode
 from stream.metrics import AdapterMetrics
-from stream.ordered_consumer import num_unread
+from stream.ordered_consumer import log_end, num_unread
 from stream.settings import AdapterSettings, KafkaSettings
 from stream.topics import topic_name
 from stream.watchdog import Progress, start_watchdog
 
 _READ_AT_ONCE = 500
 _READ_WITHIN_SECONDS = 0.05
-_LOOK_SECONDS = 1.0
+_SEND_AT_ONCE = 500
+_MAX_HELD = 4_000
+"""Of one partition: an event has about 1 KB, and a fetch that was under way may add 1 MiB."""
+_TICK_SECONDS = 0.05
 _RETRY_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """A foreign record and what becomes of it."""
+
+    message: Message
+    outcome: str
+    delivery: Delivery | None
 
 
 class AdapterAgent:
     """Writes what becomes of each foreign record before it is acknowledged, so a restart repeats and never loses.
 
+    Records are forwarded in event time over all partitions of this worker: after an outage no topic runs ahead of
+    another. Reading never waits for that; a partition that is far ahead is not fetched until the others catch up.
+
     Args:
         app: The Faust app.
         kafka: Names of our topics.
         metrics: What to count in.
+        topics: Names of the foreign topics.
     """
 
-    def __init__(self, app: faust.App, kafka: KafkaSettings, metrics: AdapterMetrics) -> None:
+    def __init__(self, app: faust.App, kafka: KafkaSettings, metrics: AdapterMetrics, topics: Sequence[str]) -> None:
         self._app = app
         self._kafka = kafka
         self._metrics = metrics
+        self._alignment: Alignment[TP, _Settled] = Alignment(_MAX_HELD)
+        self._received: dict[TP, int] = {}
         self._positions: dict[TP, int] = {}
-        self._membership = Membership(app, metrics.group, self._positions.clear)
+        self._held_back: set[TP] = set()
+        self._membership = Membership(app, metrics.group, self._drop)
         self._gone = watch_gone(app, kafka, "adapter", metrics.group)
+        self._topics = topics
+        app.on_partitions_assigned.connect(self._check_share)  # type: ignore[arg-type]  # its types forbid named arguments
         self._unread = 0
         self._moved = 0
 
-    async def forward(self, stream: StreamT[bytes], mapping: Mapping) -> None:
+    async def read(self, stream: StreamT[bytes], mapping: Mapping) -> None:
         """Adapt records of one topic as they come; nothing leaves this loop but a cancellation."""
         take = stream.noack_take  # type: ignore[attr-defined]  # Faust's interface type lacks it
         async for events in take(_READ_AT_ONCE, within=_READ_WITHIN_SECONDS):
-            current = [event for event in events if self._membership.owns(event.message)]
-            self._metrics.group.stale_records.inc(len(events) - len(current))
-            await self._gone.look(event.message for event in current)
-            settled = [self._settle(event, mapping) for event in current]
-            await self._deliver([delivery for _, delivery in settled if delivery is not None])
-            for outcome, _ in settled:
-                self._metrics.records.labels(outcome).inc()
-            # The topic's agent is one and chunks come in order, so each acknowledgement ends a finished prefix.
-            # Whoever owns a partition that a rebalance took meanwhile reads it again.
-            for event in filter(lambda event: self._membership.owns(event.message), current):
-                self._positions[event.message.tp] = event.message.offset + 1
-                event.ack()
-            self._moved += len(events)
+            await self._gone.look(event.message for event in events if self._membership.owns(event.message))
+            for event in events:
+                self._receive(event, mapping)
+            self._hold_back({event.message.tp for event in events})
 
-    async def look(self) -> None:
-        """Keep an eye on what is unread."""
+    async def write(self) -> None:
+        """Send what may leave, chunk after chunk, oldest first."""
         while True:
-            self._unread = num_unread(self._app, self._positions)
-            self._metrics.lag.set(self._unread)
-            await asyncio.sleep(_LOOK_SECONDS)
+            released = self._alignment.release(self._read_until(), _SEND_AT_ONCE)
+            chunk = [settled for _, settled in released]
+            await self._deliver([settled.delivery for settled in chunk if settled.delivery is not None])
+            for settled in chunk:
+                self._metrics.records.labels(settled.outcome).inc()
+                # A rebalance during the sends took the partition: whoever has it now reads the record again.
+                if self._membership.owns(settled.message):
+                    self._positions[settled.message.tp] = settled.message.offset + 1
+                    settled.message.ack(self._app.consumer)
+            self._moved += len(chunk)
+            self._hold_back(self._app.consumer.assignment())
+            self._show()
+            if not chunk:
+                await asyncio.sleep(_TICK_SECONDS)
 
     def progress(self) -> Progress:
         """Return a look at this worker for the watchdog."""
-        waiting = self._membership.rebalancing or self._unread > 0
+        waiting = self._membership.rebalancing or self._unread > 0 or self._alignment.num_held > 0
         return Progress(waiting=waiting, moved=self._moved + self._membership.num_assignments)
 
-    def _settle(self, event: EventT[bytes], mapping: Mapping) -> tuple[str, Delivery | None]:
+    def _drop(self) -> None:
+        self._alignment.clear()
+        self._received.clear()
+        self._positions.clear()
+        self._held_back.clear()
+
+    def _receive(self, event: EventT[bytes], mapping: Mapping) -> None:
         message = event.message
+        if not self._membership.owns(message):
+            self._metrics.group.stale_records.inc()
+            return
+        self._moved += 1
+        self._received[message.tp] = message.offset + 1
+        time_ms, settled = self._settle(message, mapping)
+        # Held until it is sent: of the message only the offset is needed.
+        message.key = message.value = message.headers = None
+        self._alignment.add(message.tp, time_ms, settled)
+
+    def _settle(self, message: Message, mapping: Mapping) -> tuple[int, _Settled]:
+        """Return what becomes of a record, and its event time, 0 without one."""
         try:
             adapted = mapping.adapt(message.value, f"{message.topic}-{message.partition}-{message.offset}")
         except EventError as error:
@@ -88,12 +133,60 @@ class AdapterAgent:
             )
             letter = dead_letter(message.key, message.value, headers)
             partition = message.partition % self._kafka.partitions
-            return "dead_letter", Delivery(topic_name("dead-letters", self._kafka), partition, letter)
+            delivery = Delivery(topic_name("dead-letters", self._kafka), partition, letter)
+            return 0, _Settled(message, "dead_letter", delivery)
         if adapted is None:
-            return "skipped", None
+            return 0, _Settled(message, "skipped", None)
         record = Record(adapted.impression_id.encode(), encode(adapted))
         kind = "click" if isinstance(adapted, Click) else "impression"
-        return kind, Delivery(topic_name("events", self._kafka), None, record)
+        now_ms, created_ms = int(time.time() * 1000), self._create_time_ms(message)
+        delivery = Delivery(topic_name("events", self._kafka), None, record, created_ms)
+        # As the join does: no event is newer than its record, and no record newer than now.
+        return min(adapted.event_time_ms, created_ms or now_ms, now_ms), _Settled(message, kind, delivery)
+
+    def _create_time_ms(self, message: Message) -> int | None:
+        """Return the foreign record's CreateTime, which the event keeps: by it the join judges clocks and lateness.
+
+        None, for the time of sending, where it lies in the future, or so far back that retention of `events` would
+        delete the record before it is read.
+        """
+        now_ms, created_ms = int(time.time() * 1000), round((message.timestamp or 0) * 1000)
+        oldest_ms = now_ms - int(self._kafka.retention_hours * 3_600_000 / 2)
+        return created_ms if oldest_ms <= created_ms <= now_ms else None
+
+    def _read_until(self) -> dict[TP, int | None]:
+        """Return when each partition was last known to be read to its end, None for those that are not."""
+        ends = {partition: log_end(self._app, partition) for partition in self._app.consumer.assignment()}
+        return {
+            partition: end.seen_ms if end is not None and end.is_read(self._received.get(partition)) else None
+            for partition, end in ends.items()
+        }
+
+    def _hold_back(self, partitions: set[TP]) -> None:
+        """Have Faust fetch no more of what is far ahead; what it has fetched comes all the same."""
+        for partition in partitions:
+            if self._alignment.is_full(partition):
+                self._held_back.add(partition)
+                self._app.consumer.on_buffer_full(partition)
+            elif partition in self._held_back:
+                self._held_back.remove(partition)
+                self._app.consumer.on_buffer_drop(partition)
+
+    async def _check_share(self, _app: Any, assigned: set[TP], **_: Any) -> None:
+        """Say it when other workers of the group write to the same partitions of `events`, at a pace of their own."""
+        counts = {topic: self._app.consumer.topic_partitions(topic) or 0 for topic in self._topics}
+        share = {topic: {tp.partition for tp in assigned if tp.topic == topic} for topic in self._topics}
+        if not is_aligned(share, counts, self._kafka.partitions):
+            structlog.get_logger(__name__).warning(
+                "alignment_partial",
+                message="event times are aligned within a worker only: clicks may be lost when one catches up; run one"
+                f" adapter, or give every source topic {self._kafka.partitions} partitions keyed by impression id",
+            )
+
+    def _show(self) -> None:
+        self._unread = num_unread(self._app, self._positions)
+        self._metrics.lag.set(self._unread)
+        self._metrics.held.set(self._alignment.num_held)
 
     async def _deliver(self, deliveries: Sequence[Delivery]) -> None:
         while True:
@@ -110,18 +203,22 @@ def create_adapter_app(
 ) -> faust.App:
     """Return the app that adapts the sources; every process of the group needs its own `settings.instance`."""
     app = create_app("adapter", kafka, instance=settings.instance)
-    adapter = AdapterAgent(app, kafka, metrics)
-    for name, of_topic in groupby(sorted(sources, key=lambda source: source.topic), key=lambda source: source.topic):
-        _add_agent(app, adapter, name, Mapping(of_topic))
-    app.task(adapter.look)
-    follow_topics(app, kafka, {source.topic for source in sources}, metrics.group)
+    mappings = {
+        name: Mapping(of_topic)
+        for name, of_topic in groupby(sorted(sources, key=lambda source: source.topic), key=lambda source: source.topic)
+    }
+    adapter = AdapterAgent(app, kafka, metrics, list(mappings))
+    for name, mapping in mappings.items():
+        _add_agent(app, adapter, name, mapping)
+    app.task(adapter.write)
+    follow_topics(app, kafka, list(mappings), metrics.group)
     start_watchdog(adapter.progress, settings.stall_seconds)
     return app
 
 
 def _add_agent(app: faust.App, adapter: AdapterAgent, name: str, mapping: Mapping) -> None:
-    async def forward(stream: StreamT[bytes]) -> None:
-        await adapter.forward(stream, mapping)
+    async def read(stream: StreamT[bytes]) -> None:
+        await adapter.read(stream, mapping)
 
     topic = app.topic(name, key_serializer="raw", value_serializer="raw", value_type=bytes)
-    app.agent(topic, name=f"adapter-{name}", concurrency=1)(forward)
+    app.agent(topic, name=f"adapter-{name}", concurrency=1)(read)
