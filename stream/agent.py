@@ -13,6 +13,7 @@ from stream.app import Delivery, DeliveryError, Membership, create_app, deliver,
 from stream.metrics import JoinMetrics
 from stream.ordered_consumer import log_end
 from stream.partition_join import PartitionJoin
+from stream.producer_watch import ProducerWatch
 from stream.settings import JoinSettings, KafkaSettings
 from stream.topics import topic_name
 from stream.watchdog import Progress, start_watchdog
@@ -63,6 +64,9 @@ class JoinAgent:
         self._gone = watch_gone(app, kafka, "join", metrics.group)
         self._moved = 0
         self._unread = 0
+        self._producers = ProducerWatch(
+            kafka.partitions, lambda mistake: metrics.producer_mistakes.labels(mistake).inc()
+        )
         # Younger than the quiet time, so that silence is not over before a waiting record shows.
         self._backlog = AdapterBacklog(kafka, max_age_seconds=min(5.0, settings.quiet_seconds / 2))
 
@@ -99,8 +103,8 @@ class JoinAgent:
         self._messages.clear()
         self._room.set()
 
-    def _receive(self, event: EventT[bytes]) -> None:
-        message = event.message
+    def _receive(self, read: EventT[bytes]) -> None:
+        message = read.message
         if not self._membership.owns(message):
             self._metrics.group.stale_records.inc()
             return
@@ -116,7 +120,8 @@ class JoinAgent:
         self._moved += 1
         # No record is newer than now: one stamped by a fast clock must not close the windows of all others.
         record_time_ms = min(int(message.timestamp * 1000), _now_ms())
-        join.receive(message.key, message.value, message.offset, record_time_ms)
+        if event := join.receive(message.key, message.value, message.offset, record_time_ms):
+            self._producers.look(event, message.key, message.partition, message.offset, record_time_ms)
         # Held for a window to be acknowledged: only its offset is needed.
         message.key = message.value = message.headers = None
         self._messages[message.partition].append(message)
@@ -174,6 +179,7 @@ class JoinAgent:
             # A rebalance during the sends has dropped the state: its records will be read again.
             if self._joins.get(number) is join:
                 join.confirm(len(chunk), _now_ms())
+                self._producers.settle(outgoing.outcome for outgoing in chunk)
                 self._moved += len(chunk)
         self._room.set()
         return True
@@ -196,6 +202,8 @@ class JoinAgent:
         watermarks = [join.watermark_ms for join in joins if join.watermark_ms]
         if watermarks:
             self._metrics.watermark.set(min(watermarks) / 1000)
+        for finding in self._producers.findings(time.monotonic()):
+            structlog.get_logger(__name__).warning("producers_mistake", message=finding)
 
 
 def create_join_app(kafka: KafkaSettings, settings: JoinSettings, metrics: JoinMetrics) -> faust.App:

@@ -13,6 +13,7 @@ Reason = Literal[
     "malformed",
     "unknown_version",
     "future_time",
+    "past_time",
     "unmappable",
     "unscorable",
     "gone",

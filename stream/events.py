@@ -14,6 +14,9 @@ SCHEMA_VERSION = 1
 MAX_EVENT_BYTES = 65_536
 """Largest impression or click that is decoded; a larger one is a dead letter (a shop's event is 0.3 to 2 KB)."""
 
+OLDEST_MS = 946_684_800_000
+"""The year 2000: what claims to have happened before it is in seconds, or never got a time."""
+
 Id = Annotated[str, Meta(min_length=1, max_length=200)]
 EpochMs = Annotated[int, Meta(gt=0, lt=10**14)]
 ClickKind = Literal["click", "cart", "purchase"]

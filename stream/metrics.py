@@ -4,6 +4,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from stream.dead_letters import LOST_CLICK_REASONS, REASONS, LostClickReason
 from stream.events import LabeledImpression
+from stream.producer_watch import MISTAKES
 
 RECORD_TYPES = ("impression", "click", "dead_letter")
 CLICK_OUTCOMES = ("joined", *(reason.removesuffix("_click") for reason in LOST_CLICK_REASONS))
@@ -58,6 +59,13 @@ class JoinMetrics:
         )
         self.dead_letters = _counter(
             registry, "millstream_stream_dead_letters_total", "Dead letters written", "reason", REASONS
+        )
+        self.producer_mistakes = _counter(
+            registry,
+            "millstream_stream_producer_mistakes_total",
+            "Events, of one in 16 looked at, that their producer keyed, partitioned or timed wrongly",
+            "mistake",
+            MISTAKES,
         )
         self.windows_cut = Counter(
             "millstream_stream_windows_cut_total", "Windows closed early at the memory bound", registry=registry

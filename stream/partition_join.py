@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from stream.ack_prefix import AckPrefix
 from stream.dead_letters import Record, dead_letter, dead_letter_headers
-from stream.events import Click, EventError, Impression, decode_event, encode
+from stream.events import OLDEST_MS, Click, EventError, Impression, decode_event, encode
 from stream.label_join import ClosedWindow, Label, LabelJoin, LostClick, Outcome
 from stream.metrics import JoinMetrics
 from stream.settings import JoinSettings
@@ -62,8 +62,10 @@ class PartitionJoin:
         """Offset up to which, exclusive, every record is settled and confirmed."""
         return self._prefix.position
 
-    def receive(self, key: bytes | None, raw: bytes | None, offset: int, record_time_ms: int) -> None:
-        """Take the next record; never raises for what is in it."""
+    def receive(
+        self, key: bytes | None, raw: bytes | None, offset: int, record_time_ms: int
+    ) -> Impression | Click | None:
+        """Take the next record and return the event in it, None if it is of no use; never raises for what is in it."""
         self.next_offset = offset + 1
         self._prefix.read(offset)
         try:
@@ -72,11 +74,12 @@ class PartitionJoin:
         except EventError as error:
             self._metrics.records.labels("dead_letter").inc()
             self._write_off(error, offset, key, raw)
-            return
+            return None
         if isinstance(event, Click):
             self._raw_clicks[offset] = (key, raw)
         self._metrics.records.labels("click" if isinstance(event, Click) else "impression").inc()
         self._settle(self.join.add(event, offset, record_time_ms))
+        return event
 
     def tick(self, now_ms: int, *, at_end: bool) -> None:
         """Let wall time close windows; see `LabelJoin.tick`."""
@@ -104,6 +107,9 @@ class PartitionJoin:
                 "check the producer's clock and that the unit is milliseconds"
             )
             raise EventError("future_time", message)
+        if event.event_time_ms < OLDEST_MS:
+            message = f"event_time_ms {event.event_time_ms} lies before the year 2000; the unit is milliseconds"
+            raise EventError("past_time", message)
 
     def _settle(self, outcomes: Iterable[Outcome]) -> None:
         for outcome in outcomes:

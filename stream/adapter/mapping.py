@@ -9,7 +9,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from stream.events import MAX_EVENT_BYTES, Click, EventError, Impression, encode
+from stream.events import MAX_EVENT_BYTES, OLDEST_MS, Click, EventError, Impression, encode
 
 TimeUnit = Literal["s", "ms", "us", "iso8601"]
 
@@ -20,9 +20,8 @@ _EVENTS: dict[str, type[Impression] | type[Click]] = {"impression": Impression, 
 _TEXTS = frozenset({"impression_id", "click_id", "item_id", "item_text", "query", "user_id", "kind"})
 _NUMERIC = "numeric."
 _MS_PER_UNIT = {"s": 1000.0, "ms": 1.0, "us": 0.001}
-_OLDEST_MS = 946_684_800_000
-"""The year 2000. What lies before, or centuries ahead, is a time in another unit."""
 _NEWEST_MS = 10**13
+"""The year 2286: what lies beyond is a time in another unit, as what lies before `OLDEST_MS` is."""
 _MAX_EXACT = 2**53
 _MAX_SHOWN = 60
 
@@ -189,7 +188,7 @@ def _epoch_ms(value: Any, unit: TimeUnit) -> int:
             epoch_ms = round(msgspec.convert(value, float, strict=False) * _MS_PER_UNIT[unit])
     except (TypeError, ValueError, OverflowError) as error:
         raise EventError("unmappable", f"event_time_ms {_shown(value)} is not in unit {unit}: {error}") from error
-    if not _OLDEST_MS <= epoch_ms < _NEWEST_MS:
+    if not OLDEST_MS <= epoch_ms < _NEWEST_MS:
         message = f"event_time_ms {_shown(value)} in unit {unit} is no time of a live stream; correct time_unit"
         raise EventError("unmappable", message)
     return epoch_ms

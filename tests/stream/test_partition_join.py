@@ -70,6 +70,8 @@ def test_a_click_before_its_impression_is_acknowledged_only_with_the_label():
         (b"x" * 70_000, b"oversized"),
         (encode(impression("a")).replace(b'"schema_version":1', b'"schema_version":99'), b"unknown_version"),
         (encode(impression("a", T0 + 61_000)), b"future_time"),
+        (encode(impression("a", T0 // 1000)), b"past_time"),
+        (encode(click("a", "k", T0 // 1000)), b"past_time"),
     ],
 )
 def test_a_record_that_cannot_be_used_becomes_a_dead_letter_with_its_bytes(raw, reason):
