@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from deploy.kafka_distribution import LocalKafkaError, find_java, jars_present
+from deploy.newest_events import newest_events, producers_mistakes
 from scorer.settings import RegistrySettings, ScorerSettings
 from stream.compression import CODECS, unreadable_codecs
 from stream.error_line import error_line
@@ -66,6 +67,7 @@ def examine() -> list[Finding]:
         "java": lambda: examine_local_kafka(named="bootstrap" in KafkaSettings().model_fields_set),
         "codecs": examine_codecs,
         "cluster": lambda: examine_cluster(KafkaSettings(), JoinSettings()),
+        "producers": lambda: examine_producers(KafkaSettings()),
         "model": lambda: examine_model(RegistrySettings().root()),
         "strategy": lambda: examine_strategy(JoinSettings(), ScorerSettings(), TrainerSettings()),
         "ports": lambda: examine_ports(DEFAULT_PORTS),
@@ -152,6 +154,19 @@ def examine_cluster(kafka: KafkaSettings, join: JoinSettings) -> Iterator[Findin
         yield Finding("fail", "topics", f"{problem.topic}: {problem.what}", problem.remedy)
     if not problems:
         yield Finding("ok", "topics", "partitions, configuration and retention are as they should be")
+
+
+def examine_producers(kafka: KafkaSettings) -> Iterator[Finding]:
+    """Yield whether the newest events are keyed, partitioned and timed as the join needs them."""
+    try:
+        records = newest_events(kafka)
+    except ClusterError:
+        return  # told by the cluster's own finding
+    problems = list(producers_mistakes(records, kafka.partitions))
+    for what, remedy in problems:
+        yield Finding("warn", "producers", what, remedy)
+    if not problems:
+        yield Finding("ok", "producers", f"the {len(records)} newest events are keyed, partitioned and timed right")
 
 
 def examine_codecs() -> Iterator[Finding]:

@@ -25,6 +25,7 @@ class LogRecord:
         value: Its value.
         headers: Its headers by name.
         timestamp_ms: Its record time.
+        key: Its key.
     """
 
     partition: int
@@ -32,6 +33,7 @@ class LogRecord:
     value: bytes | None
     headers: dict[str, bytes]
     timestamp_ms: int = 0
+    key: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -113,8 +115,8 @@ class TopicLog:
             for partition, records in batches.items():
                 for record in records:
                     if record.offset < ends[partition]:
-                        headers = dict(record.headers)
-                        yield LogRecord(record.partition, record.offset, record.value, headers, record.timestamp)
+                        place, content = (record.partition, record.offset), (record.value, dict(record.headers))
+                        yield LogRecord(*place, *content, record.timestamp, record.key)
 
     def close(self) -> None:
         """Close the connection."""

@@ -107,6 +107,9 @@ class _Group:
             for partition, place in committed.items()
             if place.offset >= 0 and partition.partition in (self._consumer.partitions_for_topic(partition.topic) or ())
         }
+        if not places:
+            return False
+        self._consumer.unsubscribe()  # else what an earlier look saw of the ends would count
         self._consumer.assign(list(places))
         for partition, offset in places.items():
             self._consumer.seek(partition, offset)
