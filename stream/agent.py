@@ -49,6 +49,9 @@ class JoinAgent:
         kafka: Names of the topics.
         settings: Of the label join.
         metrics: What to count in.
+
+    Attributes:
+        backlog: What an adapter has still to forward; to be started with the app.
     """
 
     def __init__(self, app: faust.App, kafka: KafkaSettings, settings: JoinSettings, metrics: JoinMetrics) -> None:
@@ -68,7 +71,7 @@ class JoinAgent:
             kafka.partitions, lambda mistake: metrics.producer_mistakes.labels(mistake).inc()
         )
         # Younger than the quiet time, so that silence is not over before a waiting record shows.
-        self._backlog = AdapterBacklog(kafka, max_age_seconds=min(5.0, settings.quiet_seconds / 2))
+        self.backlog = AdapterBacklog(kafka, max_age_seconds=min(5.0, settings.quiet_seconds / 2))
 
     @property
     def num_pending(self) -> int:
@@ -128,7 +131,7 @@ class JoinAgent:
 
     def _tick(self) -> None:
         unread = 0
-        forwarded = not self._backlog.is_open()
+        forwarded = not self.backlog.is_open()
         for partition in self._app.consumer.assignment():
             end = log_end(self._app, partition)
             if end is None:
@@ -213,6 +216,7 @@ def create_join_app(kafka: KafkaSettings, settings: JoinSettings, metrics: JoinM
     events = app.topic(topic_name("events", kafka), key_serializer="raw", value_serializer="raw", value_type=bytes)
     app.agent(events, name="label-join", concurrency=1)(agent.read)
     app.task(agent.write)
+    agent.backlog.start()
     follow_topics(app, kafka, [events.get_topic_name()], metrics.group)
     start_watchdog(agent.progress, settings.stall_seconds)
     return app

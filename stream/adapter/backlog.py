@@ -2,6 +2,7 @@
 
 import logging
 import time
+from contextlib import closing
 
 import structlog
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
@@ -40,6 +41,9 @@ class AdapterBacklog:
         self._behind: bool | None = None
         self._looked_seconds = time.monotonic()
         self._said = ""
+
+    def start(self) -> None:
+        """Look from now on."""
         vital_thread(self._watch, "adapter-backlog").start()
 
     def is_open(self) -> bool:
@@ -53,7 +57,8 @@ class AdapterBacklog:
 
     def _watch_until_it_fails(self) -> None:
         try:
-            with _Group(self._kafka, self._group) as group:
+            with closing(_admin(self._kafka)) as admin, closing(_consumer(self._kafka)) as consumer:
+                group = _Group(self._group, admin, consumer)
                 while True:
                     self._note(behind=group.is_behind(int(time.time() * 1000 - self._max_age_ms)))
                     time.sleep(_LOOK_EVERY_SECONDS)
@@ -82,19 +87,10 @@ class AdapterBacklog:
 class _Group:
     """A consumer group's unsettled records, looked at without joining it."""
 
-    def __init__(self, kafka: KafkaSettings, group: str) -> None:
+    def __init__(self, group: str, admin: KafkaAdminClient, consumer: KafkaConsumer) -> None:
         self._group = group
-        self._admin = KafkaAdminClient(**kafka.client_options())
-        self._consumer = KafkaConsumer(
-            **kafka.client_options(),
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-            # Of each partition the first record is enough.
-            max_partition_fetch_bytes=16 * 1024,
-            fetch_max_wait_ms=100,
-        )
+        self._admin = admin
+        self._consumer = consumer
 
     def is_behind(self, older_than_ms: int) -> bool:
         """Return whether a record created before some moment is unsettled."""
@@ -129,9 +125,19 @@ class _Group:
         end = self._consumer.highwater(partition)
         return end is not None and self._consumer.position(partition) >= end
 
-    def __enter__(self) -> "_Group":
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self._consumer.close()
-        self._admin.close()
+def _admin(kafka: KafkaSettings) -> KafkaAdminClient:
+    return KafkaAdminClient(**kafka.client_options())
+
+
+def _consumer(kafka: KafkaSettings) -> KafkaConsumer:
+    return KafkaConsumer(
+        **kafka.client_options(),
+        group_id=None,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+        # Of each partition the first record is enough.
+        max_partition_fetch_bytes=16 * 1024,
+        fetch_max_wait_ms=100,
+    )

@@ -29,6 +29,7 @@ def test_it_is_open_while_an_old_foreign_record_is_unsettled(kafka: KafkaSetting
     admin.create_topics({topic: {"num_partitions": 1, "replication_factor": 1}}, wait_for_metadata=True)
     admin.close()
     backlog = AdapterBacklog(kafka, max_age_seconds=2)
+    backlog.start()
     wait_for(lambda: not backlog.is_open(), seconds=30)  # no adapter has ever run
 
     producer = KafkaProducer(**kafka.client_options(), acks="all")
@@ -56,6 +57,7 @@ def test_the_marker_of_a_transaction_is_no_record_to_wait_for(kafka: KafkaSettin
 
     settle(kafka, topic, 0)
     backlog = AdapterBacklog(kafka, max_age_seconds=2)
+    backlog.start()
     time.sleep(3)
     assert backlog.is_open()
     settle(kafka, topic, 1)  # the marker stands at 1 and the log ends at 2

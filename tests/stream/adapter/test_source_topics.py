@@ -7,6 +7,7 @@ import pytest
 from kafka import KafkaAdminClient
 
 from stream.adapter.source_topics import check_source_topics
+from stream.process_start import REFUSED
 from stream.settings import KafkaSettings
 
 MAPPING = Path("shop.toml")
@@ -59,6 +60,6 @@ def test_an_adapter_without_its_source_topic_ends_with_one_line(kafka: KafkaSett
     command = [sys.executable, "-m", "stream", "adapter"]
     done = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, timeout=60, check=False)
 
-    assert done.returncode == 1
+    assert done.returncode == REFUSED
     [line] = [line for line in done.stderr.splitlines() if not line.startswith("{")]
     assert f"near to it is {kafka.topic_prefix}views" in line
