@@ -20,6 +20,7 @@ from stream.example_batch import decode_examples
 from stream.exposition import process_registry, serve_metrics
 from stream.logs import configure_logging
 from stream.minute_log import start_minute_log
+from stream.outage import Outage
 from stream.process_start import require_cluster
 from stream.releases import ReleaseFollower
 from stream.settings import KafkaSettings, MetricsSettings
@@ -31,7 +32,6 @@ METRICS_PORT = 9103
 
 _POLL_MS = 200
 _POLL_RECORDS = 200
-_RETRY_SECONDS = 1.0
 
 
 class EvaluatorLoop:
@@ -72,23 +72,27 @@ class EvaluatorLoop:
             raise
 
     def run(self, stopping: threading.Event) -> None:
-        """Read, judge and save until told to stop; the last snapshot is written on the way out."""
+        """Read, judge and save until told to stop; the last snapshot is written on the way out.
+
+        A broker that does not answer is waited for.
+        """
         next_export = next_snapshot = 0.0
+        outage = Outage(stopping.is_set, stopping.wait)
         try:
             while not stopping.is_set():
-                try:
-                    self._read()
-                except KafkaError as error:
-                    structlog.get_logger(__name__).warning("read_failed", message=str(error))
-                    stopping.wait(_RETRY_SECONDS)
+                outage.through(self._read)
                 now = time.monotonic()
                 if now >= next_export:
                     next_export = now + self._settings.export_seconds
-                    self._export()
+                    outage.through(self._export)
                 if now >= next_snapshot:
                     next_snapshot = now + self._settings.snapshot_seconds
-                    self._save()
+                    outage.through(self._save)
             self._save()
+        except KafkaError as error:
+            if not stopping.is_set():
+                raise
+            structlog.get_logger(__name__).warning("stopped_without_kafka", message=str(error))
         finally:
             self.close()
 

@@ -1,9 +1,43 @@
 """Structured logs: one JSON object a line on stderr, ours and our libraries' alike."""
 
 import logging.config
+import time
+from collections.abc import Callable
 from typing import Any
 
 import structlog
+
+QUIET_SECONDS = 60.0
+"""A Kafka client that has not complained of something for so long may do so again."""
+
+_CONNECTION = ("kafka.net", "kafka.cluster", "kafka.client", "aiokafka.conn", "aiokafka.client", "aiokafka.cluster")
+
+
+class ComplaintFilter(logging.Filter):
+    """Lets a complaint of a Kafka client through once an outage: they repeat each many times a second.
+
+    All trouble with connections is one complaint; of the rest, each text of each logger is one.
+
+    Args:
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._last: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether to show a record."""
+        if record.levelno < logging.WARNING or record.name.split(".")[0] not in {"kafka", "aiokafka"}:
+            return True
+        # A text without arguments may hold an address or a number; its logger must do then.
+        text = str(record.msg) if record.args else ""
+        complaint = "connection" if record.name.startswith(_CONNECTION) else f"{record.name} {text}"
+        now = self._clock()
+        last = self._last.get(complaint)
+        self._last[complaint] = now
+        return last is None or now - last > QUIET_SECONDS
 
 
 def logging_config(process: str, level: str = "INFO") -> dict[str, Any]:
@@ -32,7 +66,8 @@ def logging_config(process: str, level: str = "INFO") -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"json": formatter},
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
+        "filters": {"complaints": {"()": ComplaintFilter}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json", "filters": ["complaints"]}},
         "root": {"handlers": ["stderr"], "level": level},
         # Both log every connection and every coordinator hiccup at INFO.
         "loggers": {"aiokafka": {"level": "WARNING"}, "kafka": {"level": "WARNING"}},

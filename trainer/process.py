@@ -2,18 +2,21 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing
 from functools import partial
 from pathlib import Path
 
 import structlog
+from kafka.errors import KafkaError
 
 from scorer.device import prepare_device
 from scorer.registry import ModelRegistry
 from scorer.settings import ModelSettings, RegistrySettings
 from stream.directory_lock import directory_lock
 from stream.durable_files import free_bytes, sweep_leftovers
+from stream.events import ModelRelease
+from stream.outage import Outage
 from stream.releases import ReleaseFollower, announce
 from stream.settings import KafkaSettings, state_directory
 from trainer.checkpoint import checkpoint_store, current_line, line_directory
@@ -25,6 +28,7 @@ from trainer.ledger import ledger_directory
 from trainer.line import ModelLine
 from trainer.loop import Edges, Stores, Trainer
 from trainer.metrics import TrainerMetrics
+from trainer.patient_edges import PatientInbox, PatientSource
 from trainer.plan import PlanStore
 from trainer.publication import Publisher
 from trainer.settings import GateSettings, TrainerSettings
@@ -51,11 +55,22 @@ def sole_writer(trainer_dir: Path) -> AbstractContextManager[None]:
     return directory_lock(trainer_dir, "stop the running trainer first, or set MILLSTREAM_HOME to another directory")
 
 
-def kafka_publisher(kafka: KafkaSettings, registry: ModelRegistry) -> Publisher:
-    """Return the outgoing side on real Kafka, knowing what has been announced so far."""
+def kafka_publisher(kafka: KafkaSettings, registry: ModelRegistry, outage: Outage | None = None) -> Publisher:
+    """Return the outgoing side on real Kafka, knowing what has been announced so far.
+
+    Args:
+        kafka: Cluster and topic prefix.
+        registry: Where versions are.
+        outage: How an announcement waits for a broker that does not answer; None fails then.
+    """
     with ReleaseFollower(kafka) as follower:
         announced = follower.catch_up()
-    return Publisher(registry, partial(announce, kafka), announced, now_ms)
+
+    def tell(releases: Sequence[ModelRelease]) -> None:
+        call = partial(announce, kafka, releases)
+        outage.through(call) if outage else call()
+
+    return Publisher(registry, tell, announced, now_ms)
 
 
 def live_start(kafka: KafkaSettings, settings: TrainerSettings) -> Start:
@@ -95,10 +110,12 @@ def run_trainer(
         bundle = registry.load(state.lineage, device=device, cached_segments=model.cached_segments)
         source = connections.enter_context(closing(KafkaExampleSource(kafka, metrics)))
         check_contract(state.contract, contract_of(model, bundle, source.num_partitions))
+        outage = Outage(stop)
+        inbox = connections.enter_context(closing(KafkaCommandInbox(kafka, state.command_offset)))
         edges = Edges(
-            source=source,
-            publisher=kafka_publisher(kafka, registry),
-            inbox=connections.enter_context(closing(KafkaCommandInbox(kafka, state.command_offset))),
+            source=PatientSource(source, outage),
+            publisher=kafka_publisher(kafka, registry, outage),
+            inbox=PatientInbox(inbox, outage),
             metrics=metrics,
             clock=time.monotonic,
             failpoints=failpoints,
@@ -114,7 +131,13 @@ def run_trainer(
             offsets=state.offsets,
             first_judgement=first_judgement(gate),
         )
-        trainer.run(stop)
+        try:
+            trainer.run(stop)
+        except KafkaError as error:
+            # Asked to stop while Kafka does not answer: as after a crash, the next start finishes what had begun.
+            if not stop():
+                raise
+            structlog.get_logger(__name__).warning("stopped_without_kafka", message=str(error))
 
 
 def _stores(trainer_dir: Path, line: str, settings: TrainerSettings, failpoints: Failpoints) -> Stores:

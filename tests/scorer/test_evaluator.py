@@ -1,3 +1,4 @@
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -5,6 +6,7 @@ from pathlib import Path
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer
 
+from deploy.local_kafka import LocalKafka, free_port
 from scorer.snapshot_file import Snapshot, read_snapshot, write_snapshot
 from stream.events import ModelRelease, RoleScore, WeightedExample
 from stream.example_batch import encode_examples
@@ -117,6 +119,27 @@ def test_freshness_is_shown_when_a_promoted_version_scores(kafka: KafkaSettings,
         assert process.metric("millstream_evaluator_freshness_p95_seconds") == pytest.approx(slowest, abs=0.1)
         assert process.metric("millstream_evaluator_waiting_rows") == 10
         assert process.terminate() == 0
+
+
+def test_a_restarting_broker_is_waited_for_with_a_line_and_not_a_flood(tmp_path: Path) -> None:
+    broker = LocalKafka(tmp_path / "kafka", free_port())
+    broker.start()
+    try:
+        kafka = KafkaSettings(bootstrap=broker.bootstrap, topic_prefix="restart.", partitions=2)
+        apply_topics(kafka)
+        send(kafka, examples(range(100)), 0)
+        with evaluator(kafka, tmp_path) as process:
+            process.wait_for_metric("millstream_evaluator_distinct_rows", 100)
+            broker.stop()
+            time.sleep(5.0)  # as long as many attempts of a client take
+            broker.start()
+            send(kafka, examples(range(100, 300)), 0)
+            process.wait_for_metric("millstream_evaluator_distinct_rows", 300)
+            lines = [json.loads(line) for line in process.log().splitlines()]
+            assert 1 <= sum(line["logger"].startswith("kafka") for line in lines) <= 4
+            assert process.terminate() == 0
+    finally:
+        broker.stop()
 
 
 def test_a_snapshot_of_a_release_that_kept_other_state_is_dropped_loudly(kafka: KafkaSettings, tmp_path: Path) -> None:
