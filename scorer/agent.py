@@ -32,7 +32,6 @@ from stream.app import (
     follow_topics,
     run_app,
     watch_gone,
-    worker_slot,
 )
 from stream.exposition import process_registry, serve_metrics
 from stream.logs import configure_logging
@@ -43,6 +42,7 @@ from stream.settings import KafkaSettings, MetricsSettings
 from stream.topics import topic_name
 from stream.vital_thread import end_process
 from stream.watchdog import Progress, start_watchdog
+from stream.worker_slot import worker_slot
 
 METRICS_PORT = 9102
 
@@ -250,9 +250,7 @@ def run() -> None:
     # Faust installs its own handlers when it runs; until then there is nothing to drain.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with ExitStack() as held:
-        held.enter_context(
-            worker_slot("scorer", kafka, instance=settings.instance, setting="MILLSTREAM_SCORER_INSTANCE")
-        )
+        held.enter_context(worker_slot("scorer", kafka, instance=settings.instance))
         serve_metrics(MetricsSettings(), METRICS_PORT, registry)
         start_minute_log(registry)
         loader = ReleaseLoader(ModelSettings())

@@ -9,13 +9,14 @@ from stream.adapter.agent import create_adapter_app
 from stream.adapter.mapping import read_mapping
 from stream.adapter.source_topics import check_source_topics
 from stream.agent import create_join_app, first_label
-from stream.app import run_app, worker_slot
+from stream.app import run_app
 from stream.exposition import process_registry, serve_metrics
 from stream.metrics import AdapterMetrics, JoinMetrics
 from stream.minute_log import start_minute_log
 from stream.process_start import REFUSED, start_process
 from stream.settings import AdapterSettings, JoinSettings, KafkaSettings, MetricsSettings
 from stream.topic_admin import Problem, check_topics
+from stream.worker_slot import worker_slot
 
 JOIN_METRICS_PORT = 9101
 ADAPTER_METRICS_PORT = 9107
@@ -24,7 +25,7 @@ ADAPTER_METRICS_PORT = 9107
 def run_join() -> None:
     """Run a label-join worker until it is told to stop."""
     kafka, settings = KafkaSettings(), JoinSettings()
-    with worker_slot("stream", kafka, instance=settings.instance, setting="MILLSTREAM_JOIN_INSTANCE"):
+    with worker_slot("stream", kafka, instance=settings.instance):
         _refuse(check_topics(kafka, settings))
         registry = process_registry()
         app = create_join_app(kafka, settings, JoinMetrics(registry))
@@ -38,7 +39,7 @@ def run_adapter() -> None:
     """Run an adapter worker until it is told to stop."""
     kafka, settings = KafkaSettings(), AdapterSettings()
     sources = read_mapping(settings.mapping)
-    with worker_slot("adapter", kafka, instance=settings.instance, setting="MILLSTREAM_ADAPTER_INSTANCE"):
+    with worker_slot("adapter", kafka, instance=settings.instance):
         _refuse(
             check_topics(kafka, JoinSettings())
             + check_source_topics(kafka, {source.topic for source in sources}, settings.mapping)

@@ -4,9 +4,7 @@ import asyncio
 import ssl
 import sys
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NoReturn
 
 import faust
@@ -20,15 +18,15 @@ from faust.types.auth import CredentialsT
 from mode.supervisors import CrashingSupervisor
 
 from stream.dead_letters import Record
-from stream.directory_lock import directory_lock
 from stream.durable_files import storing
 from stream.gone_records import GoneRecords
 from stream.logs import logging_config
 from stream.metrics import GroupMetrics
 from stream.ordered_consumer import OrderedConsumer, OrderedTransport
-from stream.settings import KafkaSettings, state_directory
+from stream.settings import KafkaSettings
 from stream.topic_identity import TopicIdentities
 from stream.topics import topic_name
+from stream.worker_slot import explain_fencing, slot_directory
 
 _RETRY_SECONDS = 0.5
 
@@ -88,9 +86,10 @@ def create_app(name: str, kafka: KafkaSettings, *, instance: str) -> faust.App:
         raise RuntimeError(message)
     group = f"{kafka.topic_prefix}{name}"
     # Faust insists on a directory, though without tables nothing is kept in it.
-    directory = _slot_directory(group, instance)
+    directory = slot_directory(group, instance)
     with storing(directory):
         directory.mkdir(parents=True, exist_ok=True)
+    explain_fencing(name, instance)
     return _OrderedApp(
         group,
         broker=[f"kafka://{server}" for server in kafka.bootstrap.split(",")],
@@ -99,26 +98,6 @@ def create_app(name: str, kafka: KafkaSettings, *, instance: str) -> faust.App:
         consumer_group_instance_id=f"{group}-{instance}",
         **_LOSES_NOTHING,
     )
-
-
-def worker_slot(name: str, kafka: KafkaSettings, *, instance: str, setting: str) -> AbstractContextManager[None]:
-    """Hold a worker slot of this machine: two workers of one name would take each other's partitions for ever.
-
-    Args:
-        name: Name of the process.
-        kafka: Topic prefix.
-        instance: Name of the slot.
-        setting: The variable that sets it.
-
-    Raises:
-        DirectoryBusyError: another process holds it.
-    """
-    directory = _slot_directory(f"{kafka.topic_prefix}{name}", instance)
-    return directory_lock(directory, f"a second {name} worker needs a {setting} of its own, not {instance!r}")
-
-
-def _slot_directory(group: str, instance: str) -> Path:
-    return state_directory() / "faust" / f"{group}-{instance}"
 
 
 def run_app(app: faust.App, process: str) -> NoReturn:

@@ -6,8 +6,7 @@ import pytest
 from faust.types import TP, Message
 from prometheus_client import CollectorRegistry
 
-from stream.app import Membership, create_app, worker_slot
-from stream.directory_lock import DirectoryBusyError
+from stream.app import Membership, create_app
 from stream.metrics import GroupMetrics
 from stream.settings import KafkaSettings
 
@@ -31,17 +30,6 @@ def test_settings_that_were_measured_to_lose_nothing():
     assert conf.web_enabled is False
     assert conf.producer_acks == -1
     assert conf.broker_session_timeout < conf.broker_request_timeout
-
-
-def test_a_worker_slot_is_held_by_one_worker_of_a_group():
-    kafka, setting = KafkaSettings(), "MILLSTREAM_SCORER_INSTANCE"
-    with worker_slot("scorer", kafka, instance="0", setting=setting):
-        with worker_slot("scorer", kafka, instance="1", setting=setting):
-            pass
-        with worker_slot("scorer", KafkaSettings(topic_prefix="other."), instance="0", setting=setting):
-            pass
-        with pytest.raises(DirectoryBusyError, match="needs a MILLSTREAM_SCORER_INSTANCE of its own, not '0'"):
-            worker_slot("scorer", kafka, instance="0", setting=setting).__enter__()
 
 
 def test_every_broker_is_named():
