@@ -1,6 +1,7 @@
-"""The real Kafka that tests marked `kafka` run on."""
+"""What every test may rely on: signals as in a terminal, and, for tests marked `kafka`, a real Kafka."""
 
 import os
+import signal
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -11,6 +12,13 @@ import pytest
 from deploy.local_kafka import LocalKafka, free_port
 from stream.settings import KafkaSettings
 from stream.topic_admin import apply_topics
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _foreground() -> None:
+    """Let SIGINT interrupt: a shell starts what it runs in the background with SIGINT ignored, children included."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

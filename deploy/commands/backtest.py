@@ -56,7 +56,8 @@ def backtest(  # noqa: PLR0913, PLR0917 (one parameter is one option)
 ) -> None:
     """Compare importance strategies, or any settings, on the same impressions, as fast as the machine goes.
 
-    Every impression is scored before anything learns from it, updates are judged and served as they would be live.
+    Every impression is scored before anything learns from it, updates are judged and served as they would be live. AUC
+    is of the score at the end of the attribution window, when the label is due; AUC served of the one that was shown.
     What is complete in --out is not run again, so an interrupted backtest goes on. The report needs no network.
 
     Example: millstream backtest clicks.jsonl.gz --strategies uniform,gradnorm_is --budget 0.25 --seeds 3
@@ -122,7 +123,7 @@ def _table(summary: Mapping[str, Any]) -> "Table":
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for name in ("arm", "AUC", "minus uniform", "AUC frozen", "NE", "calibration", "learned"):
+    for name in ("arm", "AUC", "minus uniform", "AUC served", "AUC frozen", "NE", "calibration", "learned"):
         table.add_column(name, justify="left" if name == "arm" else "right", overflow="fold")
     for arm in summary["arms"]:
         found = arm["difference_to_uniform"]
@@ -130,6 +131,7 @@ def _table(summary: Mapping[str, Any]) -> "Table":
             arm["arm"],
             _number(arm["auc"]),
             f"{found['estimate']:+.4f} ({found['low']:+.4f} to {found['high']:+.4f})" if found else "-",
+            _number(arm["auc_served"]),
             _number(arm["auc_frozen"]),
             _number(arm["normalized_entropy"]),
             _number(arm["calibration"]),

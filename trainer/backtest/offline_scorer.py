@@ -13,6 +13,7 @@ from scorer.version_store import parse_version
 from stream.events import LabeledImpression, RoleScore, WeightedExample
 from trainer.backtest.frozen_scores import FrozenScores
 from trainer.backtest.predictions import Predictions
+from trainer.backtest.showing import Showing, ShownRow
 from trainer.backtest.streams import StreamRow
 from trainer.plan import Record
 
@@ -23,20 +24,20 @@ class ScoredRecord:
 
     Attributes:
         record: The record; its time is when the newest of its labels was due, in event time.
-        rows: The same rows as the stream gave them.
+        rows: The same rows as the stream gave them, with what they were shown with.
         first_row: Impressions before them in the stream.
         live_version: Number of the version that scored them.
     """
 
     record: Record
-    rows: list[StreamRow]
+    rows: list[ShownRow]
     first_row: int
     live_version: int
 
     @property
     def num_impressions(self) -> int:
         """How many of the rows are impressions, and not their clicks that come later (revision 1)."""
-        return sum(row.labeled.revision == 0 for row in self.rows)
+        return sum(shown.row.labeled.revision == 0 for shown in self.rows)
 
     def predictions(self, first_copies: Sequence[WeightedExample]) -> Predictions:
         """Return what was said of the impressions among the first copies, beside their final labels.
@@ -47,17 +48,21 @@ class ScoredRecord:
         wanted = {id(example) for example in first_copies}
         numbers = itertools.count(self.first_row)
         impressions = [
-            (next(numbers), row, example)
-            for row, example in zip(self.rows, self.record.rows, strict=True)
-            if row.labeled.revision == 0
+            (next(numbers), shown, example)
+            for shown, example in zip(self.rows, self.record.rows, strict=True)
+            if shown.row.labeled.revision == 0
         ]
-        kept = [(number, row, example) for number, row, example in impressions if id(example) in wanted]
+        kept = [(number, shown, example) for number, shown, example in impressions if id(example) in wanted]
+        z_live = np.array([example.live.z for *_, example in kept], dtype=np.float64)
+        z_shown = np.array([shown.z for _, shown, _ in kept], dtype=np.float64)
+        probabilities = [_known(shown.row.click_probability) for _, shown, _ in kept]
         return Predictions(
             index=np.array([number for number, _, _ in kept], dtype=np.int64),
-            label=np.array([row.clicked for _, row, _ in kept], dtype=np.int8),
-            z_live=np.array([example.live.z for *_, example in kept], dtype=np.float64),
+            label=np.array([shown.row.clicked for _, shown, _ in kept], dtype=np.int8),
+            z_live=z_live,
+            z_served=np.where(np.isnan(z_shown), z_live, z_shown),
             z_frozen=np.array([_z(example.frozen) for *_, example in kept], dtype=np.float64),
-            click_probability=np.array([_known(row.click_probability) for _, row, _ in kept], dtype=np.float64),
+            click_probability=np.array(probabilities, dtype=np.float64),
         )
 
 
@@ -83,24 +88,27 @@ class OfflineScorer:
         plan_rows: int,
         first_row: int,
     ) -> None:
-        self._rows = rows
+        self._showing = Showing(rows, settings.max_batch_rows)
         self._scoring = scoring
         self._frozen = frozen
         self._settings = settings
         self._plan_rows = plan_rows
         self._first_row = first_row
         self._number = 0
-        self._next: list[StreamRow] = []
+        self._next: list[ShownRow] = []
 
     def read(self) -> None:
         """Take the rows of the next plan, and let the frozen version score them: no decision changes what it says."""
-        self._next = list(itertools.islice(self._rows, self._plan_rows))
+        self._next = self._showing.take(self._plan_rows)
         if self._settings.frozen_share >= 1:
             for batch in self._micro_batches():
                 self._frozen.look_ahead([row.impression for row in batch])
 
     def score(self) -> ScoredRecord | None:
-        """Score the rows that were read by the version that is live now; None after the last ones."""
+        """Score the rows that were read by the version that is live now; None after the last ones.
+
+        What was shown by the time at which the plan is complete is scored by the same version: the next may serve then.
+        """
         rows = self._next
         if not rows:
             return None
@@ -108,7 +116,8 @@ class OfflineScorer:
         for batch in self._micro_batches():
             due_ms = max(row.label_due_ms for row in batch)
             examples += self._scoring.score(batch, lambda due_ms=due_ms: due_ms)  # type: ignore[misc]
-        newest_ms = max(row.labeled.label_due_ms for row in rows)
+        newest_ms = max(shown.row.labeled.label_due_ms for shown in rows)
+        self._showing.show(newest_ms, self._scoring.live)
         record = Record(partition=0, offset=self._number, timestamp_ms=newest_ms, rows=tuple(examples))
         _, live_version = parse_version(examples[0].live.version)
         scored = ScoredRecord(record, rows, self._first_row, live_version)
@@ -119,7 +128,7 @@ class OfflineScorer:
     def _micro_batches(self) -> Iterator[list[LabeledImpression]]:
         size = self._settings.max_batch_rows
         for start in range(0, len(self._next), size):
-            yield [row.labeled for row in self._next[start : start + size]]
+            yield [shown.row.labeled for shown in self._next[start : start + size]]
 
 
 def _z(score: RoleScore | None) -> float:

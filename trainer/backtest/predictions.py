@@ -15,6 +15,7 @@ _FIELDS: list["pa.Field[Any]"] = [
     pa.field("index", pa.int64(), nullable=False),
     pa.field("label", pa.int8(), nullable=False),
     pa.field("z_live", pa.float64(), nullable=False),
+    pa.field("z_served", pa.float64()),
     pa.field("z_frozen", pa.float64()),
     pa.field("click_probability", pa.float64()),
 ]
@@ -28,7 +29,9 @@ class Predictions:
     Attributes:
         index: Place among the impressions of the stream, from 0 at the first one of the warm start, int64.
         label: 1 clicked, 0 not, as known when all windows are closed, int8.
-        z_live: Logit of the version that was live, float64.
+        z_live: Logit of the version that was live when the label was due, float64.
+        z_served: Logit that the impression was shown with, by the version that served a window earlier; NaN where an
+            older release did not keep it, float64.
         z_frozen: Logit of the frozen version; NaN where it did not score the row, float64.
         click_probability: True probability of a click; NaN where nobody knows it, float64.
     """
@@ -36,6 +39,7 @@ class Predictions:
     index: npt.NDArray[np.int64]
     label: npt.NDArray[np.int8]
     z_live: Doubles
+    z_served: Doubles
     z_frozen: Doubles
     click_probability: Doubles
 

@@ -1,4 +1,12 @@
-"""A run: one arm over one stream with one seed."""
+"""A run: one arm over one stream with one seed.
+
+What is simulated: time is the log's event time. An impression is shown when it happens and scored then by the version
+that serves (`z_served`). Its label leaves the join when its attribution window has closed, in the order of the topic;
+only then it is scored by the version that serves at that moment (`z_live`, and with it its importance), judged on and
+learned. A version serves from the moment at which the newest label of the plan that judged it was due. Version 1 has
+learned the first rows and serves from the first one after them. The live processes do the same but for what is not
+simulated: time that scoring, learning and swapping take, plans cut by time, and more than one partition.
+"""
 
 import itertools
 from collections.abc import Callable

@@ -22,7 +22,6 @@ from trainer.backtest.differences import (
     block_interval,
     seed_interval,
 )
-from trainer.backtest.predictions import Predictions
 from trainer.backtest.results import Run
 from trainer.backtest.rounds import Round
 from trainer.backtest.spans import MIN_OF_A_CLASS, MIN_ROWS, cut_spans, span_auc
@@ -30,11 +29,14 @@ from trainer.backtest.streams import Stream
 
 _DEFINITIONS = {
     "auc": f"progressive: mean over spans of at least {MIN_ROWS} rows with {MIN_OF_A_CLASS} of each class, weighted by "
-    "pairs, each row scored before anything learned from it; mean over seeds",
+    "pairs, each row scored when its label is due, before anything learned from it; mean over seeds",
+    "auc_served": "as auc, of the score each row was shown with: an attribution window before its label is due, by the "
+    "version that served then",
     "auc_pooled": "over all rows at once, which compares scores of different versions; mean over seeds",
     "auc_frozen": "as auc, of version 1, which never learns on",
     "auc_limit": "as auc, of the true click probability; null on a recorded log",
     "normalized_entropy": "log loss over the entropy of the click rate, all rows; mean over seeds",
+    "normalized_entropy_served": "the same of the scores the rows were shown with",
     "calibration": "mean score over click rate, all rows; mean over seeds",
     "forward_rows": "rows of forward passes alone, scored live and judged by the gate, per seed; the frozen version's "
     "serve the comparison and are not counted",
@@ -114,8 +116,10 @@ def _run_summary(run: Run) -> dict[str, Any]:
         "auc_pooled": _number(auc(live, label)),
         "normalized_entropy": _number(normalized_entropy(live, label)),
         "calibration": _number(calibration(live, label)),
+        "auc_served": _number(span_auc(predictions.z_served, label, spans).mean),
+        "normalized_entropy_served": _number(_entropy(predictions.z_served, label)),
         "auc_frozen": _number(span_auc(predictions.z_frozen, label, spans).mean),
-        "normalized_entropy_frozen": _number(_frozen_entropy(predictions)),
+        "normalized_entropy_frozen": _number(_entropy(predictions.z_frozen, label)),
         "auc_limit": _number(span_auc(predictions.click_probability, label, spans).mean),
         "forward_rows": sum(one.forward_rows for one in rounds),
         "backward_rows": sum(one.backward_rows for one in rounds),
@@ -175,9 +179,9 @@ def _effective_share(rounds: Sequence[Round]) -> float | None:
     return _number(sum(one.effective_sample_size for one in rounds) / learned) if learned else None
 
 
-def _frozen_entropy(predictions: Predictions) -> float:
-    scored = ~np.isnan(predictions.z_frozen)
-    return normalized_entropy(predictions.z_frozen[scored], predictions.label[scored])
+def _entropy(z: npt.NDArray[np.float64], label: npt.NDArray[np.int8]) -> float:
+    scored = ~np.isnan(z)
+    return normalized_entropy(z[scored], label[scored])
 
 
 def _decision(one: Round) -> str:

@@ -1,9 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from scorer.engine import Engine
+from scorer.engine import Engine, ScoredBatch
 from scorer.importance.strategies import build_strategy
 from scorer.scoring import Scoring
+from scorer.settings import ScorerSettings
+from stream.settings import JoinSettings
 from tests.doubles import tiny_bundle
 from tests.trainer.backtest.tiny import tiny_arm, tiny_stream
 from trainer.backtest.frozen_scores import FrozenScores
@@ -54,6 +58,67 @@ def test_predictions_are_of_first_copies_alone_at_their_places(scorer):
     assert found.index.tolist() == [40, 43, 47]
     assert found.label.tolist() == [scored.record.rows[place].labeled.label for place in (0, 3, 7)]
     assert np.isnan(found.click_probability).all()
+
+
+class Numbered:
+    """A version whose every logit is its number."""
+
+    def __init__(self) -> None:
+        self.number = 1
+        self.asked: list[str] = []
+
+    def score(self, impressions):
+        z = np.full(len(impressions), float(self.number))
+        self.asked += [one.impression_id for one in impressions]
+        return ScoredBatch(z, z, np.ones(len(z)), f"00000000-{self.number:06d}", 0, 0)
+
+
+def played(rows, live, *, plan_rows=100):
+    """Play a stream on which every plan is followed by a new version; return scored plans and times of decision."""
+    settings = ScorerSettings(max_batch_rows=64, frozen_share=0.5)
+    scoring = Scoring(live, build_strategy("uniform", 0.5))
+    scorer = OfflineScorer(rows, scoring, live, settings, plan_rows=plan_rows, first_row=0)
+    found, decided_ms = [], []
+    for scored in plans(scorer):
+        found.append(scored)
+        decided_ms.append(scored.record.timestamp_ms)
+        live.number += 1
+    return found, decided_ms
+
+
+def test_a_row_is_shown_by_the_version_that_served_a_window_before_its_label(tmp_path):
+    live = Numbered()
+    # 180 rows to a window, so that labels are due nearly two plans after their rows are shown.
+    scored, decided_ms = played(tiny_stream(tmp_path, 1_000).rows(0), live)
+    shown = [row for one in scored for row in one.record.rows]
+    z_served = np.concatenate([one.predictions(one.record.rows).z_served for one in scored])
+    served = [1 + sum(t < row.labeled.impression.event_time_ms for t in decided_ms) for row in shown]
+    assert z_served.tolist() == served
+    assert [row.live.z for row in shown] == [1 + number // 100 for number in range(1_000)]
+    assert max(row.live.z - z for row, z in zip(shown, z_served, strict=True)) == 2
+
+
+def test_no_version_that_showed_a_row_had_a_label_whose_window_was_open_then(tmp_path):
+    scored, _ = played(tiny_stream(tmp_path, 1_000).rows(0), Numbered())
+    due_ms = [max(row.labeled.label_due_ms for row in one.record.rows) for one in scored]
+    for one in scored:
+        for row, z in zip(one.record.rows, one.predictions(one.record.rows).z_served, strict=True):
+            if z > 1:  # version k + 1 was decided on when plan k was complete
+                assert due_ms[int(z) - 2] <= row.labeled.impression.event_time_ms
+
+
+def test_a_window_shorter_than_a_plan_costs_a_second_score_of_few_rows(tmp_path):
+    stream = replace(tiny_stream(tmp_path, 1_000), join=JoinSettings(window_seconds=100.0))
+    live = Numbered()
+    played(stream.rows(0), live)
+    assert 1_000 < len(live.asked) < 1_150
+
+
+def test_early_negatives_are_shown_once(tmp_path):
+    live = Numbered()
+    scored, _ = played(tiny_stream(tmp_path, 300).with_early_negatives().rows(0), live)
+    assert sum(len(one.predictions(one.record.rows)) for one in scored) == 300
+    assert all(len(one.predictions(one.record.rows).z_served) == one.num_impressions for one in scored)
 
 
 def test_an_empty_stream_gives_nothing(scorer):

@@ -21,6 +21,15 @@ def test_what_is_not_known_is_null_in_the_file_and_nan_in_memory(tmp_path):
     assert np.isnan(read_predictions(tmp_path / "rows.parquet").click_probability).all()
 
 
+def test_a_file_from_before_served_scores_were_kept_is_read(tmp_path):
+    path = tmp_path / "rows.parquet"
+    write_predictions(made_run(num_rows=10).predictions, path)
+    pq.write_table(pq.read_table(path).drop_columns("z_served"), path)
+    found = read_predictions(path)
+    assert np.isnan(found.z_served).all()
+    assert len(found) == 10
+
+
 def test_the_same_rows_are_the_same_bytes(tmp_path):
     for name in ("a", "b"):
         write_predictions(made_run(num_rows=100).predictions, tmp_path / name)

@@ -87,6 +87,15 @@ def test_it_learns_and_serves_as_the_live_trainer_does(bert, stream, tmp_path):
     assert offline.state.champion != start.state.champion
 
 
+def test_rows_shown_before_the_first_decision_were_shown_by_version_1_and_later_ones_not(bert, stream):
+    found = run_arm(tiny_arm(bert, strategy="full", gate=None), stream, 0).predictions
+    # Plan k of 100 rows is complete when its last label is due, a window of 180 rows after that row was shown.
+    before = 100 + 180
+    assert found.z_served[:before] == pytest.approx(found.z_frozen[:before], abs=1e-5)
+    assert np.abs(found.z_served[400:] - found.z_frozen[400:]).min() > 0
+    assert np.abs(found.z_served[400:] - found.z_live[400:]).max() > 1e-4
+
+
 def test_no_update_is_the_frozen_version_for_ever(bert, stream):
     result = run_arm(tiny_arm(bert, strategy="no_update"), stream, 0)
     assert result.predictions.z_live == pytest.approx(result.predictions.z_frozen, abs=1e-5)

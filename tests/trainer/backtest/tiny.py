@@ -129,6 +129,7 @@ def made_run(arm: str = "arm", seed: int = 0, *, num_rows: int = 8_192, skill: f
         index=np.arange(num_rows) + 1_000,
         label=label,
         z_live=skill * label + noise[0] - 1.5,
+        z_served=0.8 * skill * label + noise[0] - 1.5,
         z_frozen=0.2 * label + noise[1] - 1.5,
         click_probability=np.where(label, 0.6, 0.1) if limit else np.full(num_rows, np.nan),
     )
