@@ -18,7 +18,6 @@ from stream.durable_files import free_bytes
 from stream.events import EventError
 from stream.example_batch import decode_examples
 from stream.exposition import process_registry, serve_metrics
-from stream.logs import configure_logging
 from stream.minute_log import start_minute_log
 from stream.outage import Outage
 from stream.process_start import require_cluster
@@ -194,7 +193,6 @@ def run() -> None:
         ClusterError: the topic of examples does not exist.
         DirectoryBusyError: another evaluator uses the snapshot.
     """
-    configure_logging("evaluator")
     kafka, settings = KafkaSettings(), EvaluatorSettings()
     stopping = StopRequest()
     for number in (signal.SIGTERM, signal.SIGINT):

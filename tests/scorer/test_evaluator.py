@@ -10,6 +10,7 @@ from deploy.local_kafka import LocalKafka, free_port
 from scorer.snapshot_file import Snapshot, read_snapshot, write_snapshot
 from stream.events import ModelRelease, RoleScore, WeightedExample
 from stream.example_batch import encode_examples
+from stream.process_start import REFUSED
 from stream.releases import announce
 from stream.settings import KafkaSettings
 from stream.topic_admin import apply_topics
@@ -163,7 +164,7 @@ def test_where_the_examples_have_no_topic_the_evaluator_says_what_to_run(kafka: 
     admin.delete_topics([topic_name("weighted-examples", kafka)])
     admin.close()
     with evaluator(kafka, tmp_path) as process:
-        assert process.wait() == 1
+        assert process.wait() == REFUSED
         assert "does not exist" in process.log()
         assert "run 'millstream topics apply'" in process.log()
         assert "Traceback" not in process.log()
@@ -178,5 +179,5 @@ def test_a_snapshot_of_other_topics_is_refused_with_the_remedy(kafka: KafkaSetti
     other = kafka.model_copy(update={"topic_prefix": f"{kafka.topic_prefix}other."})
     apply_topics(other)
     with evaluator(other, tmp_path) as process:
-        assert process.wait() == 1
+        assert process.wait() == REFUSED
         assert "MILLSTREAM_EVALUATOR_DIRECTORY" in process.log()
