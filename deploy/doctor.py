@@ -12,8 +12,11 @@ from typing import Literal
 from deploy.kafka_distribution import LocalKafkaError, find_java, jars_present
 from deploy.newest_events import newest_events, producers_mistakes
 from scorer.settings import RegistrySettings, ScorerSettings
+from scorer.version_store import ALIASES, RegistryError, VersionStore, released_root
 from stream.compression import CODECS, unreadable_codecs
 from stream.error_line import error_line
+from stream.events import Alias, ModelRelease
+from stream.releases import ReleaseFollower, ReleasesUnavailableError
 from stream.setting_names import check_settings
 from stream.settings import JoinSettings, KafkaSettings, state_directory
 from stream.settings_file import settings_file
@@ -69,6 +72,7 @@ def examine() -> list[Finding]:
         "cluster": lambda: examine_cluster(KafkaSettings(), JoinSettings()),
         "producers": lambda: examine_producers(KafkaSettings()),
         "model": lambda: examine_model(RegistrySettings().root()),
+        "releases": lambda: examine_releases(KafkaSettings(), RegistrySettings().root()),
         "strategy": lambda: examine_strategy(JoinSettings(), ScorerSettings(), TrainerSettings()),
         "ports": lambda: examine_ports(DEFAULT_PORTS),
     }
@@ -201,6 +205,49 @@ def examine_model(root: Path) -> Iterator[Finding]:
         yield Finding("fail", "model", f"champion {champion}: {problem}", remedy)
     if not problems:
         yield Finding("ok", "model", f"champion {champion} is what was published")
+
+
+def examine_releases(kafka: KafkaSettings, root: Path) -> Iterator[Finding]:
+    """Yield whether the release topic, which every scorer obeys, says what the registry holds.
+
+    Nothing where that cannot be asked: other findings say why.
+    """
+    try:
+        connect_admin(kafka).close()
+        with ReleaseFollower(kafka) as follower:
+            released = follower.catch_up()
+    except (ClusterError, ReleasesUnavailableError):
+        return
+    store = VersionStore(root)
+    pointed = dict(store.aliases())
+    found = [_disagreement(alias, released.get(alias), pointed.get(alias), store) for alias in ALIASES]
+    for what, remedy in filter(None, found):
+        yield Finding("fail", "releases", what, remedy)
+    if released and not any(found):
+        yield Finding("ok", "releases", "the topic says what the registry holds")
+
+
+def _disagreement(
+    alias: Alias, release: ModelRelease | None, pointed: str | None, store: VersionStore
+) -> tuple[str, str] | None:
+    """Return what the topic and the registry say differently of an alias, and the remedy."""
+    if release is None:
+        if pointed is None:
+            return None
+        what = f"no release says that {alias} is {pointed}, so no scorer will hear of it"
+        return what, "repeat it with 'millstream models announce'"
+    try:
+        digest = VersionStore(released_root(release, store.root)).digest(release.version)
+    except RegistryError as error:
+        remedy = "set MILLSTREAM_REGISTRY_DIRECTORY to the registry, or restore it from a copy"
+        return f"the topic says that {alias} is {release.version}: {error_line(error)}", remedy
+    if digest != release.digest:
+        what = f"{alias} {release.version}: its manifest has sha256 {digest}, the release names {release.digest}"
+        return what, "restore its directory from a copy"
+    if release.version != pointed:
+        what = f"the topic says that {alias} is {release.version}, the registry says {pointed}"
+        return what, "start the trainer, or repeat what the registry says with 'millstream models announce'"
+    return None
 
 
 def examine_strategy(join: JoinSettings, scorer: ScorerSettings, trainer: TrainerSettings) -> Iterator[Finding]:

@@ -1,37 +1,71 @@
 """What `millstream models` and `millstream trainer skip-lost` do on the configured directories."""
 
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from scorer.registry import ModelRegistry
 from scorer.settings import ModelSettings
-from scorer.version_store import ALIASES
+from stream.events import Alias
 from stream.recorded_log import read_log
+from stream.releases import ReleaseFollower, announce
 from stream.settings import JoinSettings, KafkaSettings
 from stream.topics import topic_name
 from trainer.checkpoint import CheckpointError, load_latest
 from trainer.gone_examples import skip_lost
-from trainer.process import kafka_publisher, live_start, registry_directory, sole_writer, trainer_directory
+from trainer.process import kafka_publisher, live_start, now_ms, registry_directory, sole_writer, trainer_directory
+from trainer.publication import Publisher
 from trainer.settings import TrainerSettings
 from trainer.source import edge_offsets, write_dead_letters
 from trainer.warm_start import init_model_line, labels_of, warm_start
 
 
-def init_line() -> str:
-    """Start a new model line and return what was done."""
+def init_line(*, force: bool = False) -> str:
+    """Start a new model line and return what was done.
+
+    Args:
+        force: Whether it may replace a line that serves.
+
+    Raises:
+        ValueError: A line serves, and nothing forces it from its place.
+    """
     kafka, settings, trainer_dir = KafkaSettings(), TrainerSettings(), trainer_directory()
     registry = ModelRegistry(registry_directory())
     with sole_writer(trainer_dir):
+        serving = _serving(kafka, registry)
+        if serving and not force:
+            message = (
+                f"version {serving} serves, and a new line would replace it at once by a version that has learned "
+                "nothing and scores everything 0.5; go on with 'millstream trainer run', or repeat with --force"
+            )
+            raise ValueError(message)
         publisher = kafka_publisher(kafka, registry)
         start = live_start(kafka, settings)
+        if serving in registry.versions():
+            publisher.move({"previous": serving}, "initialised")
         version = init_model_line(ModelSettings(), settings, trainer_dir, publisher, start)
-    return f"version {version} is champion; registry: {registry.root}"
+    replaced = f" in the place of {serving}; 'millstream models rollback {serving}' lets that serve again"
+    return f"version {version} is champion{replaced if serving else ''}; registry: {registry.root}"
+
+
+def announce_aliases() -> list[str]:
+    """Announce again what the registry's aliases say, and return it, one line each.
+
+    Raises:
+        ValueError: There is no champion, or an alias points to a version that is not there.
+    """
+    kafka, registry = KafkaSettings(), ModelRegistry(registry_directory())
+    announced: dict[Alias, str] = {}
+    # A trainer that promotes meanwhile announces its own: whoever is last says what the aliases say.
+    while announced != (pointed := dict(registry.aliases())):
+        if "champion" not in pointed:
+            message = f"no version in {registry.root} is champion; start a model line with 'millstream models init'"
+            raise ValueError(message)
+        Publisher(registry, partial(announce, kafka), {}, now_ms).announce_missing("promoted")
+        announced = pointed
+    return [f"{alias} is {version}" for alias, version in announced.items()]
 
 
 def warm_start_line(log: Path, *, limit: int | None, click_delay_seconds: float) -> str:
@@ -87,46 +121,6 @@ def skip_lost_examples() -> str:
     return f"skipped {'; '.join(map(str, gone))}; start the trainer"
 
 
-def print_versions(console: Console | None = None) -> None:
-    """Print a table of all versions."""
-    registry = ModelRegistry(registry_directory())
-    aliases: dict[str, list[str]] = {}
-    for alias in ALIASES:
-        if (version := registry.alias(alias)) is not None:
-            aliases.setdefault(version, []).append(alias)
-    table = Table(box=None, pad_edge=False)
-    for name in ("version", "parent", "published (UTC)", "gate", "AUC live → candidate", "aliases"):
-        # A name that is cut cannot be copied into the next command.
-        table.add_column(name, overflow="fold", min_width=_VERSION_WIDTH if name in {"version", "parent"} else None)
-    for version in registry.versions():
-        manifest = registry.manifest(version)
-        gate = manifest.gate
-        judged = gate is not None and gate.auc_live is not None and gate.auc_candidate is not None
-        table.add_row(
-            version,
-            manifest.parent or "-",
-            datetime.fromtimestamp(manifest.created_ms / 1000, tz=UTC).strftime("%Y-%m-%d %H:%M:%S"),
-            f"{gate.decision}: {gate.reason}" if gate else "-",
-            f"{gate.auc_live:.4f} → {gate.auc_candidate:.4f}" if gate and judged else "-",
-            ", ".join(aliases.get(version, [])),
-        )
-    (console or Console(soft_wrap=True)).print(table if table.row_count else _EMPTY)
-
-
-_VERSION_WIDTH = 15
-_EMPTY = "no versions yet; start a model line with 'millstream models init'"
-
-
-def manifest_json(version: str) -> str:
-    """Return the manifest of a version as indented JSON.
-
-    Raises:
-        RegistryError: The version does not exist.
-    """
-    manifest = ModelRegistry(registry_directory()).manifest(version)
-    return msgspec.json.format(msgspec.json.encode(manifest), indent=2).decode()
-
-
 def verify_versions(version: str | None) -> list[str]:
     """Return what is wrong with a version, or with any when None, one line each."""
     registry = ModelRegistry(registry_directory())
@@ -141,3 +135,10 @@ def prune_versions(keep: int) -> list[str]:
     except CheckpointError:
         protected = []
     return ModelRegistry(registry_directory()).prune(keep, protected)
+
+
+def _serving(kafka: KafkaSettings, registry: ModelRegistry) -> str | None:
+    """Return the version that serves as far as the registry or else the topic knows."""
+    with ReleaseFollower(kafka) as follower:
+        champion = follower.catch_up().get("champion")
+    return registry.alias("champion") or (champion.version if champion else None)

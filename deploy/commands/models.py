@@ -8,20 +8,24 @@ import typer
 
 from deploy.commands.cluster import require_cluster
 from deploy.commands.trainer import ask_trainer
+from deploy.model_listing import manifest_json, print_versions, versions_json
 
 app = typer.Typer(help="Make, look at and move model versions.", no_args_is_help=True, rich_markup_mode=None)
 
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Version = Annotated[str, typer.Argument(help="A version, as 'millstream models list' shows it.")]
 
 
 @app.command()
-def init() -> None:
+def init(
+    force: Annotated[bool, typer.Option("--force", help="Replace the version that serves.")] = False,
+) -> None:
     """Start a new model line: version 0 is a pretrained encoder with a zero head, and serves at once.
 
     Example: MILLSTREAM_MODEL_PRETRAINED=bert-base-uncased millstream models init
     """
     require_cluster()
-    typer.echo(_operations().init_line())
+    typer.echo(_operations().init_line(force=force))
 
 
 @app.command()
@@ -39,21 +43,35 @@ def warm_start(
 
 
 @app.command("list")
-def list_versions() -> None:
+def list_versions(as_json: Json = False) -> None:
     """List the versions, oldest first, with parent, gate decision and aliases.
 
     Example: millstream models list
     """
-    _operations().print_versions()
+    if as_json:
+        typer.echo(versions_json())
+    else:
+        print_versions()
 
 
 @app.command()
-def show(version: Version) -> None:
+def show(version: Version, _as_json: Json = True) -> None:
     """Show the manifest of a version as JSON.
 
     Example: millstream models show 3f2a9c11-000007
     """
-    typer.echo(_operations().manifest_json(version))
+    typer.echo(manifest_json(version))
+
+
+@app.command("announce")
+def announce_again() -> None:
+    """Announce again what the registry says serves: after a lost topic, or when 'millstream doctor' finds them apart.
+
+    Example: millstream models announce
+    """
+    require_cluster()
+    for line in _operations().announce_aliases():
+        typer.echo(f"announced: {line}")
 
 
 @app.command()

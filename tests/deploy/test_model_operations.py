@@ -3,7 +3,15 @@ from pathlib import Path
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 
-from deploy.model_operations import init_line, prune_versions, skip_lost_examples, verify_versions, warm_start_line
+from deploy.doctor import examine_releases
+from deploy.model_operations import (
+    announce_aliases,
+    init_line,
+    prune_versions,
+    skip_lost_examples,
+    verify_versions,
+    warm_start_line,
+)
 from scorer.registry import ModelRegistry
 from stream.events import Click, Impression
 from stream.recorded_log import write_events
@@ -75,6 +83,44 @@ def test_a_new_line_learns_a_log_and_serves(cluster: KafkaSettings, home: Path):
     with ReleaseFollower(cluster) as follower:
         releases = follower.catch_up()
     assert {alias: release.version for alias, release in releases.items()} == {"champion": second, "frozen": second}
+
+
+@pytest.mark.kafka
+def test_a_line_that_serves_is_replaced_only_by_force_and_can_be_announced_again(cluster: KafkaSettings, home: Path):
+    registry = ModelRegistry(home / "registry")
+    serving = init_line().split()[1]
+    with pytest.raises(ValueError, match=rf"version {serving} serves.*--force"):
+        init_line()
+    assert registry.versions() == [serving]
+
+    new = init_line(force=True).split()[1]
+    assert (registry.alias("champion"), registry.alias("previous")) == (new, serving)
+
+    moved = registry.root.rename(home / "moved")
+    ModelRegistry(moved).set_alias("champion", serving)
+    [disagreement] = [f for f in examine_releases(cluster, moved) if f.state == "fail"]
+    assert f"champion is {new}, the registry says {serving}" in disagreement.what
+    assert not registry.root.exists()
+    [lost, *_] = examine_releases(cluster, registry.root)
+    assert "MILLSTREAM_REGISTRY_DIRECTORY" in lost.remedy
+
+    moved.rename(registry.root)
+    assert f"champion is {serving}" in announce_aliases()
+    assert [finding.state for finding in examine_releases(cluster, registry.root)] == ["ok"]
+    with ReleaseFollower(cluster) as follower:
+        releases = follower.catch_up()
+    assert {alias: release.version for alias, release in releases.items()} == {
+        "champion": serving,
+        "previous": serving,
+        "frozen": new,
+    }
+
+
+@pytest.mark.kafka
+@pytest.mark.usefixtures("cluster", "home")
+def test_nothing_is_announced_without_a_champion():
+    with pytest.raises(ValueError, match="millstream models init"):
+        announce_aliases()
 
 
 def test_a_click_delay_outside_the_window_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch):

@@ -20,6 +20,7 @@ COMMANDS = [
     ["audit"],
     ["audit", "--json"],
     ["models", "init"],
+    ["models", "announce"],
     ["models", "warm-start", "log.jsonl"],
     ["models", "rollback"],
     ["models", "resume"],

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,13 @@ def test_list_shows_versions_in_full_with_their_aliases(version: str):
 
 
 def test_show_prints_the_manifest(version: str):
-    assert f'"version": "{version}"' in runner.invoke(app, ["show", version]).output
+    for options in ([], ["--json"]):
+        assert f'"version": "{version}"' in runner.invoke(app, ["show", version, *options]).output
+
+
+def test_list_prints_json_for_a_program(version: str):
+    listed = json.loads(runner.invoke(app, ["list", "--json"]).output)
+    assert [entry["version"] for entry in listed["versions"]] == [version]
 
 
 def test_verify_finds_a_changed_file(version: str, tmp_path: Path):
