@@ -44,6 +44,7 @@ EVENT_SCHEMA = pa.schema(_FIELDS)
 
 _ROWS_PER_GROUP = 10_000
 _MAX_REPORTED = 20
+_MAX_TS = 1e10
 
 
 class LogError(ValueError):
@@ -192,6 +193,9 @@ def _read_rows(path: Path, rejected: _Rejected) -> Iterator[tuple[int, LogRow]]:
             row = decoder.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             rejected.line(number, error)
+            continue
+        if row.ts >= _MAX_TS:
+            rejected.line(number, f"ts {row.ts:g} lies beyond the year 2286; the unit is seconds, not milliseconds")
             continue
         if row.ts < latest:
             rejected.line(number, f"ts {row.ts} is before the {latest} of an earlier line; sort the log by ts")

@@ -187,3 +187,11 @@ def test_real_logs_are_read(name):
     times = [event.event_time_ms for event in events]
     assert times == sorted(times)
     assert {type(event) for event in events} == {Impression, Click}
+
+
+@pytest.mark.parametrize("ts", ["1767319446000", "1767319446000000", "1e308", "1e10"])
+def test_a_time_that_is_not_in_seconds_names_the_line_and_the_unit(tmp_path, ts):
+    log = plain_log(tmp_path / "log.jsonl", [f'{{"ts": {ts}, "label": 0, "item": "hat"}}'])
+
+    with pytest.raises(LogError, match=r"1.*the unit is seconds"):
+        list(read_log(log, click_delay_seconds=1))
