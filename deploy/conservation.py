@@ -91,9 +91,13 @@ class Conservation:
             self._gone.take(headers)
             return
         kind = self._topics.get(headers.get("millstream.topic", ""))
-        if kind is not None:  # else it comes from a foreign topic, by the adapter
+        if kind is None:  # it comes from a foreign topic, by the adapter
+            return
+        try:
             place = (kind, int(headers["millstream.partition"]), int(headers["millstream.offset"]))
             self._reasons.setdefault(place, headers["millstream.reason"])
+        except (KeyError, ValueError):  # somebody else's letter: it stands for no record of ours
+            return
 
     def take_event(self, record: LogRecord) -> None:
         """Take a record of `events`."""

@@ -192,7 +192,11 @@ def examine_model(root: Path) -> Iterator[Finding]:
     # Loaded by name: it needs torch, which takes seconds to import, and where nothing is served it is not needed.
     module = import_module("scorer.registry")
     registry = module.ModelRegistry(root)
-    champion = registry.alias("champion")
+    try:
+        champion = registry.alias("champion")
+    except module.RegistryError as error:
+        yield Finding("fail", "model", *error_line(error).split("; ", 1))
+        return
     if champion is None:
         yield Finding("fail", "model", "no version is champion", start)
         return

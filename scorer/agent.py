@@ -254,7 +254,7 @@ def run() -> None:
         serve_metrics(MetricsSettings(), METRICS_PORT, registry)
         start_minute_log(registry)
         loader = ReleaseLoader(ModelSettings())
-        follower = ReleaseFollower(kafka)
+        follower = ReleaseFollower(kafka, metrics.model.unusable_releases.inc)
         bundle, releases = loader.wait_for_champion(follower, follower.catch_up())
         models = held.enter_context(
             LiveModels(bundle, follower, releases, loader=loader, settings=settings, metrics=metrics.model)

@@ -3,6 +3,7 @@
 import signal
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -13,6 +14,7 @@ from scorer.evaluation import ProgressiveEvaluator
 from scorer.evaluator_metrics import EvaluatorMetrics
 from scorer.evaluator_settings import EvaluatorSettings
 from scorer.snapshot_file import Snapshot, SnapshotError, read_snapshot, write_snapshot
+from stream.codec import UndecodableError, decoded
 from stream.directory_lock import directory_lock
 from stream.durable_files import free_bytes
 from stream.events import EventError
@@ -42,7 +44,7 @@ class EvaluatorLoop:
         metrics: What to count in.
 
     Raises:
-        SnapshotError: the snapshot cannot be read or belongs to other topics.
+        SnapshotError: the snapshot belongs to other topics.
         ReleasesUnavailableError: the topic of releases does not exist.
         ClusterError: the topic of examples does not exist.
     """
@@ -52,8 +54,8 @@ class EvaluatorLoop:
         self._metrics = metrics
         self._topic = topic_name("weighted-examples", kafka)
         self._path = settings.state() / "snapshot.npz"
-        snapshot = read_snapshot(self._path)
-        self._releases = ReleaseFollower(kafka)
+        known = read_state(self._path, settings)
+        self._releases = ReleaseFollower(kafka, metrics.unusable_releases.inc)
         self._consumer = KafkaConsumer(
             **kafka.client_options(),
             group_id=None,
@@ -65,7 +67,8 @@ class EvaluatorLoop:
         try:
             self._partitions = self._found_partitions(kafka)
             self._consumer.assign(self._partitions)
-            self._evaluator = self._restored(snapshot) or ProgressiveEvaluator(settings)
+            continues = known is not None and self._continues(known[0])
+            self._evaluator = known[1] if known and continues else ProgressiveEvaluator(settings)
         except BaseException:
             self.close()
             raise
@@ -141,21 +144,6 @@ class EvaluatorLoop:
             raise ClusterError(message)
         return [TopicPartition(self._topic, number) for number in sorted(numbers)]
 
-    def _restored(self, snapshot: Snapshot | None) -> ProgressiveEvaluator | None:
-        """Return the evaluator of a snapshot, at its offsets; None, at the beginning, when it is of no use here."""
-        if snapshot is None or not self._continues(snapshot):
-            return None
-        try:
-            return ProgressiveEvaluator.restore(snapshot.arrays, self._settings)
-        except (LookupError, ValueError, TypeError) as error:
-            structlog.get_logger(__name__).warning(
-                "snapshot_dropped",
-                why=f"{self._path} is of a release that kept other state ({type(error).__name__}: {error}); all "
-                "retained rows are judged again",
-            )
-            self._consumer.seek_to_beginning(*self._partitions)
-            return None
-
     def _continues(self, snapshot: Snapshot) -> bool:
         """Seek to the snapshot's offsets; return False, at the beginning, if the log is not the one it was taken of."""
         self._check(snapshot)
@@ -182,6 +170,32 @@ class EvaluatorLoop:
                 f"{self._topic} with {len(self._partitions)}; delete it or set MILLSTREAM_EVALUATOR_DIRECTORY"
             )
             raise SnapshotError(message)
+
+
+def read_state(path: Path, settings: EvaluatorSettings) -> tuple[Snapshot, ProgressiveEvaluator] | None:
+    """Return a snapshot and the evaluator it was taken of, or None if there is none.
+
+    A snapshot that cannot be used is no reason to judge nothing: all retained rows are judged again, and the file is
+    kept aside for somebody to look at.
+    """
+    try:
+        snapshot = read_snapshot(path)
+        if snapshot is None:
+            return None
+        evaluator = decoded(
+            snapshot.arrays,
+            lambda arrays: ProgressiveEvaluator.restore(arrays, settings),
+            "a snapshot that this release reads",
+            path,
+        )
+    except (SnapshotError, UndecodableError) as error:
+        aside = path.with_suffix(".damaged")
+        path.replace(aside)
+        structlog.get_logger(__name__).error(
+            "snapshot_dropped", why=f"{error}; all retained rows are judged again", kept_as=str(aside)
+        )
+        return None
+    return snapshot, evaluator
 
 
 def run() -> None:

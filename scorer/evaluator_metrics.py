@@ -94,6 +94,11 @@ class EvaluatorMetrics:
         self.unusable_records = Counter(
             "millstream_evaluator_unusable_records_total", "Records that are no weighted examples", registry=registry
         )
+        self.unusable_releases = Counter(
+            "millstream_evaluator_unusable_releases_total",
+            "Records of model-releases that are no release",
+            registry=registry,
+        )
         self.freshness = Histogram(
             "millstream_evaluator_freshness_seconds",
             "From the moment a label is due until a version that considered it first scores",

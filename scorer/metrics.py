@@ -57,6 +57,11 @@ class ModelMetrics:
             "When the model releases were last polled; one that stands still means that no new version will serve",
             registry=registry,
         )
+        self.unusable_releases = Counter(
+            f"millstream_{process}_unusable_releases_total",
+            "Records of model-releases that are no release",
+            registry=registry,
+        )
         self.model_number = Gauge(
             f"millstream_{process}_model_number", "Number of the live version in its line", registry=registry
         )

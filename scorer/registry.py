@@ -14,7 +14,6 @@ from typing import Any
 import msgspec
 import structlog
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from scorer.bundle import ModelBundle
@@ -35,6 +34,7 @@ from scorer.version_files import (
     write_version_files,
 )
 from scorer.version_store import MANIFEST, RegistryError, VersionStore, parse_version
+from stream.codec import UndecodableError, decoded
 from stream.durable_files import storing, write_durably
 from stream.events import Alias, GateResult
 
@@ -76,7 +76,7 @@ class ModelRegistry(VersionStore):
             directory = Path(name) / bundle.version
             directory.mkdir()
             files = write_version_files(bundle, directory, self.path(parent) if parent else None)
-            if self.path(bundle.version).exists():
+            if self.path(bundle.version).exists() and not self._set_aside_unreadable(bundle.version):
                 return self._published_digest(bundle.version, files)
             manifest = Manifest(
                 version=bundle.version,
@@ -121,13 +121,20 @@ class ModelRegistry(VersionStore):
         Raises:
             RegistryError: it does not exist or a file is not what was published.
         """
+        manifest = self.manifest(version)
+        shared = _shared_files(manifest, sharing)
+        unshared = {name: digest for name, digest in manifest.files.items() if name not in shared}
+        if verify:
+            _refuse(version, file_problems(self.path(version), unshared))
         try:
-            return self._load(version, verify, sharing, device, cached_segments)
-        except RegistryError:
-            raise
-        except (msgspec.MsgspecError, SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
-            message = f"version {version} cannot be loaded ({type(error).__name__}: {error}); serve another version"
-            raise RegistryError(message) from error
+            return decoded(
+                manifest,
+                lambda manifest: self._load(manifest, shared, sharing, device, cached_segments),
+                "a version that can be loaded",
+                self.path(version),
+            )
+        except UndecodableError as error:
+            raise RegistryError(f"{error}; serve another version") from error
 
     def verify(self, version: str) -> list[str]:
         """Return what is wrong with a version, one line each; an empty list means it can be trusted."""
@@ -136,15 +143,12 @@ class ModelRegistry(VersionStore):
         except RegistryError as error:
             return [str(error)]
         directory = self.path(version)
-        problems = file_problems(directory, manifest.files)
-        if not problems:
-            problems += [
-                f"{name}: tensor {key} has values that are not finite"
-                for name in (FROZEN, TRAINED)
-                for key, tensor in load_file(directory / name).items()
-                if tensor.is_floating_point() and not tensor.isfinite().all()
-            ]
-        return problems
+        if problems := file_problems(directory, manifest.files):
+            return problems
+        try:
+            return [problem for name in (FROZEN, TRAINED) for problem in decoded(directory / name, _not_finite, name)]
+        except UndecodableError as error:
+            return [str(error)]
 
     def prune(self, keep: int, protected: Iterable[str] = ()) -> list[str]:
         """Remove all but the newest `keep` versions and return the names of those removed.
@@ -185,18 +189,13 @@ class ModelRegistry(VersionStore):
 
     def _load(
         self,
-        version: str,
-        verify: bool,
+        manifest: Manifest,
+        shared: set[str],
         sharing: ModelBundle | None,
         device: torch.device | str,
         cached_segments: int,
     ) -> ModelBundle:
-        manifest = self.manifest(version)
-        directory = self.path(version)
-        shared = _shared_files(manifest, sharing)
-        unshared = {name: digest for name, digest in manifest.files.items() if name not in shared}
-        if verify:
-            _refuse(version, file_problems(directory, unshared))
+        directory = self.path(manifest.version)
         if sharing is not None and {CONFIG, FROZEN} <= shared:
             model = copy_with_shared_tensors(sharing.model)
             model.load_state_dict(sharing.model.state_dict() | load_file(directory / TRAINED))
@@ -212,14 +211,23 @@ class ModelRegistry(VersionStore):
             model=model,
             featurizer=featurizer,
             statistics=NumericStatistics.from_json(sums, manifest.features.numeric),
-            version=version,
+            version=manifest.version,
             precision=manifest.precision,
             digests=manifest.files,
-            digest=self.digest(version),
+            digest=self.digest(manifest.version),
         )
         if tuple(sums) != manifest.features.numeric:
             bundle = _with_the_publisher_s_statistics(bundle, sums, manifest)
         return bundle
+
+    def _set_aside_unreadable(self, version: str) -> bool:
+        """Move a directory out of the way of a version of the same name that is to be published, if it holds none."""
+        if self._readable(version):
+            return False
+        aside = Path(tempfile.mkdtemp(prefix=f".unreadable-{version}-", dir=self.root))
+        self.path(version).rename(aside / version)
+        structlog.get_logger(__name__).error("unreadable_version_set_aside", version=version, kept_in=str(aside))
+        return True
 
     def _readable(self, version: str) -> bool:
         try:
@@ -277,6 +285,14 @@ def copy_with_shared_tensors(model: CtrBert) -> CtrBert:
     trained = model.trainable_parameters()
     shared = {id(parameter): parameter for name, parameter in model.named_parameters() if name not in trained}
     return copy.deepcopy(model, memo=dict(shared))
+
+
+def _not_finite(path: Path) -> list[str]:
+    return [
+        f"{path.name}: tensor {key} has values that are not finite"
+        for key, tensor in load_file(path).items()
+        if tensor.is_floating_point() and not tensor.isfinite().all()
+    ]
 
 
 def _refuse(version: str, problems: list[str]) -> None:

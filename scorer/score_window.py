@@ -146,8 +146,11 @@ class ScoreWindow:
     @classmethod
     def restore(cls, snapshot: WindowSnapshot, size: int, min_rows: int) -> "ScoreWindow":
         """Return the window a snapshot was taken of; a smaller size keeps its newest rows."""
-        window = cls(size, min_rows)
         z = snapshot["z"]
+        if z.ndim != 2 or not len(z) == len(snapshot["label"]) == len(snapshot["query"]):
+            message = "labels, queries and scores of the window differ in length"
+            raise ValueError(message)
+        window = cls(size, min_rows)
         unknown = np.full((len(z), len(ROLES) - z.shape[1]), np.nan)
         window._keep(snapshot["label"], snapshot["query"], np.concatenate([z, unknown], axis=1))
         return window

@@ -36,6 +36,7 @@ from scorer.progressive import sigmoid
 from scorer.service_metrics import ROUTES, ServiceMetrics
 from scorer.service_settings import ServiceSettings
 from scorer.settings import ModelSettings, ScorerSettings
+from stream.codec import UndecodableError, from_json
 from stream.events import Impression
 from stream.exposition import process_registry, serve_metrics
 from stream.logs import configure_logging
@@ -152,7 +153,7 @@ def run() -> None:
     loader = ReleaseLoader(ModelSettings())
     # The frozen version is for the evaluator's comparison; nobody is served by it.
     scorer = ScorerSettings(frozen_share=0.0)
-    follower = ReleaseFollower(KafkaSettings())
+    follower = ReleaseFollower(KafkaSettings(), metrics.model.unusable_releases.inc)
     first = FirstChampion(follower, follower.catch_up(), loader=loader, settings=scorer, metrics=metrics.model)
     with first:
         app = create_service(lambda: first.models, settings, metrics)
@@ -177,9 +178,9 @@ async def _decode(request: Request, message: type[Message], settings: ServiceSet
             text = f"the request has more than {settings.max_body_bytes} bytes; split it"
             raise RefusedError(413, "too_many_bytes", text)
     try:
-        return msgspec.json.decode(bytes(body), type=message)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise RefusedError(400, "malformed", f"the body is not what this route reads: {error}") from error
+        return from_json(bytes(body), message, "what this route reads", "the body")
+    except UndecodableError as error:
+        raise RefusedError(400, "malformed", str(error)) from error
 
 
 def _json(content: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -2,15 +2,16 @@
 
 import io
 import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from stream.codec import UndecodableError, decoded
 from stream.durable_files import storing, write_durably
 
 _HEADER = "header.json"
@@ -35,6 +36,11 @@ class Snapshot:
     arrays: Mapping[str, npt.NDArray[Any]]
 
 
+class _Header(msgspec.Struct):
+    topic: str
+    offsets: dict[int, int]
+
+
 def write_snapshot(path: Path, snapshot: Snapshot) -> None:
     """Write the snapshot, as a whole or not at all: a crash at any moment leaves the old one or the new one.
 
@@ -53,17 +59,20 @@ def read_snapshot(path: Path) -> Snapshot | None:
     """Return the snapshot, or None if there is none.
 
     Raises:
-        SnapshotError: it cannot be read.
+        OSError: it cannot be read.
+        SnapshotError: it is damaged.
     """
     try:
-        # numpy leaves a file open that it opened itself and cannot read.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-        header = json.loads(arrays.pop(_HEADER).tobytes())
-        offsets = {int(partition): int(offset) for partition, offset in header["offsets"].items()}
-        return Snapshot(topic=header["topic"], offsets=offsets, arrays=arrays)
+        return decoded(path.read_bytes(), _snapshot, "a snapshot", path)
     except FileNotFoundError:
         return None
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        message = f"snapshot {path} cannot be read ({error}); delete it to judge all retained rows again"
+    except UndecodableError as error:
+        message = f"{error}; delete it to judge all retained rows again"
         raise SnapshotError(message) from error
+
+
+def _snapshot(raw: bytes) -> Snapshot:
+    with np.load(io.BytesIO(raw), allow_pickle=False) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    header = msgspec.json.decode(arrays.pop(_HEADER).tobytes(), type=_Header)
+    return Snapshot(topic=header.topic, offsets=header.offsets, arrays=arrays)

@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-import msgspec
-
 from scorer.digests import sha256_of
 from scorer.manifest import Manifest
+from stream.codec import UndecodableError, decoded, from_json, text_of
 from stream.events import Alias, ModelRelease
 
 MANIFEST = "manifest.json"
@@ -97,7 +96,7 @@ class VersionStore:
         """
         path = self.path(version) / MANIFEST
         try:
-            return msgspec.json.decode(path.read_bytes(), type=Manifest)
+            return from_json(path.read_bytes(), Manifest, "a manifest")
         except FileNotFoundError as error:
             message = f"version {version} is not in {self.root}; see `millstream models list`"
             if path.parent.is_dir():
@@ -110,8 +109,8 @@ class VersionStore:
                     "MILLSTREAM_REGISTRY_DIRECTORY to where it is"
                 )
             raise RegistryError(message) from error
-        except (msgspec.MsgspecError, ValueError, RecursionError, OSError) as error:
-            message = f"version {version}: its {MANIFEST} cannot be read ({error}); restore the directory from a copy"
+        except (UndecodableError, OSError) as error:
+            message = f"version {version}: {path} cannot be read ({error}); restore the directory from a copy"
             raise RegistryError(message) from error
 
     def digest(self, version: str) -> str:
@@ -145,8 +144,8 @@ class VersionStore:
         """
         path = self._alias_path(alias)
         try:
-            return path.read_text().strip() if path.is_file() else None
-        except (OSError, ValueError) as error:
+            return text_of(path, "the name of a version") if path.is_file() else None
+        except (OSError, UndecodableError) as error:
             message = f"{path} cannot be read ({error}); write the name of a version into it"
             raise RegistryError(message) from error
 
@@ -182,11 +181,18 @@ def released_root(release: ModelRelease, root: Path) -> Path:
     Raises:
         RegistryError: the location is neither a path nor a file:// URI.
     """
-    parts = urlparse(release.location)
+    try:
+        named = decoded(release.location, _path, "a path or file:// URI")
+        found = named.is_absolute() and (named / release.version / MANIFEST).is_file()
+    except (UndecodableError, OSError) as error:
+        message = f"registry location {release.location[:200]!r}: {error}; mount the registry and publish there"
+        raise RegistryError(message) from error
+    return named if found else root
+
+
+def _path(location: str) -> Path:
+    parts = urlparse(location)
     if parts.scheme not in {"", "file"}:
-        message = (
-            f"registry location {release.location!r} is not a path or file:// URI; mount the registry and publish there"
-        )
-        raise RegistryError(message)
-    named = Path(unquote(parts.path))
-    return named if named.is_absolute() and (named / release.version / MANIFEST).is_file() else root
+        message = f"it has the scheme {parts.scheme[:20]}"
+        raise ValueError(message)
+    return Path(unquote(parts.path))

@@ -3,10 +3,13 @@
 `WeightedExample` is here too, because it is an event; it travels in Arrow batches (stream/example_batch.py).
 """
 
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
+
+from stream.codec import UndecodableError, decoded
 
 SCHEMA_VERSION = 1
 """Version written into every event. Readers accept every version up to this one."""
@@ -197,6 +200,8 @@ class ModelRelease(Struct, frozen=True, kw_only=True):
     schema_version: int = SCHEMA_VERSION
 
 
+_Event = TypeVar("_Event")
+
 _ENCODER = msgspec.json.Encoder()
 _EVENT_DECODER: msgspec.json.Decoder[Impression | Click] = msgspec.json.Decoder(Impression | Click)
 _LABELED_DECODER = msgspec.json.Decoder(LabeledImpression)
@@ -218,10 +223,7 @@ def decode_event(raw: bytes | None) -> Impression | Click:
         raise EventError("empty", "the record has no value; send an impression or a click as JSON")
     if len(raw) > MAX_EVENT_BYTES:
         raise EventError("oversized", f"the event has {len(raw)} bytes, more than {MAX_EVENT_BYTES}; shorten its texts")
-    try:
-        event = _EVENT_DECODER.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise EventError("malformed", f"not an impression or a click: {error}") from error
+    event = _decode(raw, _EVENT_DECODER.decode, "an impression or a click")
     _check_version(event.schema_version)
     return event
 
@@ -230,12 +232,9 @@ def decode_labeled(raw: bytes | None) -> LabeledImpression:
     """Return the labeled impression in a record of `labeled-impressions`.
 
     Raises:
-        EventError: with reason empty, malformed or unknown_version.
+        EventError: with reason malformed or unknown_version.
     """
-    try:
-        labeled = _LABELED_DECODER.decode(raw or b"")
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise EventError("malformed", f"not a labeled impression: {error}") from error
+    labeled = _decode(raw, _LABELED_DECODER.decode, "a labeled impression")
     _check_version(labeled.schema_version)
     return labeled
 
@@ -246,12 +245,16 @@ def decode_release(raw: bytes | None) -> ModelRelease:
     Raises:
         EventError: with reason malformed or unknown_version.
     """
-    try:
-        release = _RELEASE_DECODER.decode(raw or b"")
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise EventError("malformed", f"not a model release: {error}") from error
+    release = _decode(raw, _RELEASE_DECODER.decode, "a model release")
     _check_version(release.schema_version)
     return release
+
+
+def _decode(raw: bytes | None, decode: Callable[[bytes], _Event], what: str) -> _Event:
+    try:
+        return decoded(raw or b"", decode, what)
+    except UndecodableError as error:
+        raise EventError("malformed", str(error)) from error
 
 
 def _check_version(version: int) -> None:

@@ -3,17 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 
-from stream.events import (
-    SCHEMA_VERSION,
-    EventError,
-    Impression,
-    LabeledImpression,
-    RoleScore,
-    Served,
-    WeightedExample,
-)
+from stream.codec import UndecodableError, decoded
+from stream.events import SCHEMA_VERSION, EventError, WeightedExample
 
 MAX_BATCH_BYTES = 512 * 1024
 """A larger batch is split: half of Kafka's default limit leaves room for headers and a bad compression ratio."""
@@ -83,18 +77,29 @@ def decode_examples(raw: bytes | None) -> list[WeightedExample]:
     Raises:
         EventError: with reason malformed or unknown_version.
     """
+    what = "a batch of weighted examples"
     try:
-        with pa.ipc.open_stream(raw or b"") as reader:
-            version = int((reader.schema.metadata or {}).get(b"millstream.schema_version", b"0"))
-            table = reader.read_all()
+        version, table = decoded(raw or b"", _table, what)
         if not 1 <= version <= SCHEMA_VERSION:
             message = f"schema_version {version} is not one of 1..{SCHEMA_VERSION}; upgrade Millstream here first"
             raise EventError("unknown_version", message)
-        return [_from_row(row) for row in table.to_pylist()]
-    except EventError:
-        raise
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-        raise EventError("malformed", f"not a batch of weighted examples: {error}") from error
+        return decoded(table, _examples, what)
+    except UndecodableError as error:
+        raise EventError("malformed", str(error)) from error
+
+
+def _table(raw: bytes) -> tuple[int, pa.Table]:
+    with pa.ipc.open_stream(raw) as reader:
+        version = int((reader.schema.metadata or {}).get(b"millstream.schema_version", b"0"))
+        table = reader.read_all()
+    # Arrow believes the lengths in a buffer: unchecked, wrong ones are read beyond its end.
+    table.validate(full=True)
+    return version, table
+
+
+def _examples(table: pa.Table) -> list[WeightedExample]:
+    # Converted, not constructed: a column obeys the same limits as a field of an event.
+    return msgspec.convert([_nested(row) for row in table.to_pylist()], list[WeightedExample])
 
 
 def _to_row(example: WeightedExample) -> dict[str, Any]:
@@ -137,49 +142,46 @@ def _to_row(example: WeightedExample) -> dict[str, Any]:
     }
 
 
-def _from_row(row: dict[str, Any]) -> WeightedExample:
-    impression = Impression(
-        impression_id=row["impression_id"],
-        event_time_ms=row["event_time_ms"],
-        user_id=row["user_id"],
-        query=row["query"],
-        item_id=row["item_id"],
-        item_text=row["item_text"],
-        history=tuple(row["history"]),
-        position=row["position"],
-        numeric=dict(row["numeric"]),
-        served=_served(row["served_version"], row["served_score"]),
-    )
-    labeled = LabeledImpression(
-        impression=impression,
-        label=row["label"],
-        kind=row["kind"],
-        click_ids=tuple(row["click_ids"]),
-        label_due_ms=row["label_due_ms"],
-        revision=row["revision"],
-        window_cut=row["window_cut"],
-        source_partition=row["source_partition"],
-        source_offset=row["source_offset"],
-    )
-    return WeightedExample(
-        labeled=labeled,
-        live=RoleScore(version=row["live_version"], z=row["live_z"]),
-        frozen=_role_score(row["frozen_version"], row["frozen_z"]),
-        control=_role_score(row["control_version"], row["control_z"]),
-        hidden_norm=row["hidden_norm"],
-        scored_ms=row["scored_ms"],
-        strategy=row["strategy"],
-        inclusion_probability=row["inclusion_probability"],
-        importance_weight=row["importance_weight"],
-        logit_offset=row["logit_offset"],
-        mean_score=row["mean_score"],
-        mean_sigmoid=row["mean_sigmoid"],
-    )
+def _nested(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row of columns as the fields of `WeightedExample`."""
+    impression = {
+        "impression_id": row["impression_id"],
+        "event_time_ms": row["event_time_ms"],
+        "user_id": row["user_id"],
+        "query": row["query"],
+        "item_id": row["item_id"],
+        "item_text": row["item_text"],
+        "history": row["history"],
+        "position": row["position"],
+        "numeric": dict(row["numeric"]),
+        "served": _pair("model_version", row["served_version"], "score", row["served_score"]),
+    }
+    labeled = {
+        "impression": impression | {"type": "impression"},
+        "label": row["label"],
+        "kind": row["kind"],
+        "click_ids": row["click_ids"],
+        "label_due_ms": row["label_due_ms"],
+        "revision": row["revision"],
+        "window_cut": row["window_cut"],
+        "source_partition": row["source_partition"],
+        "source_offset": row["source_offset"],
+    }
+    return {
+        "labeled": labeled,
+        "live": {"version": row["live_version"], "z": row["live_z"]},
+        "frozen": _pair("version", row["frozen_version"], "z", row["frozen_z"]),
+        "control": _pair("version", row["control_version"], "z", row["control_z"]),
+        "hidden_norm": row["hidden_norm"],
+        "scored_ms": row["scored_ms"],
+        "strategy": row["strategy"],
+        "inclusion_probability": row["inclusion_probability"],
+        "importance_weight": row["importance_weight"],
+        "logit_offset": row["logit_offset"],
+        "mean_score": row["mean_score"],
+        "mean_sigmoid": row["mean_sigmoid"],
+    }
 
 
-def _served(version: str | None, score: float | None) -> Served | None:
-    return None if version is None or score is None else Served(model_version=version, score=score)
-
-
-def _role_score(version: str | None, z: float | None) -> RoleScore | None:
-    return None if version is None or z is None else RoleScore(version=version, z=z)
+def _pair(version_name: str, version: str | None, score_name: str, score: float | None) -> dict[str, Any] | None:
+    return None if version is None or score is None else {version_name: version, score_name: score}

@@ -8,6 +8,8 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from stream.codec import UndecodableError, decoded
+
 RecordKind = Literal[
     "impression",
     "click",
@@ -98,7 +100,12 @@ def read_producer_ledger(path: Path) -> pa.Table:
         ValueError: it is not a complete ledger; the producer that wrote it may have been killed.
     """
     try:
-        return pq.read_table(path, schema=LEDGER_SCHEMA)
-    except (pa.ArrowException, OSError) as error:
-        message = f"{path} is not a complete producer's ledger ({error}); was the producer killed before its end?"
-        raise ValueError(message) from error
+        return decoded(path, _read, "a complete producer's ledger", path)
+    except UndecodableError as error:
+        raise ValueError(f"{error}; was the producer killed before its end?") from error
+
+
+def _read(path: Path) -> pa.Table:
+    table = pq.read_table(path, schema=LEDGER_SCHEMA)
+    table.validate(full=True)
+    return table

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from msgspec import Meta, Struct
 
+from stream.codec import UndecodableError, decoded, from_json
 from stream.events import Click, EventError, Impression, Served, decode_event, encode
 
 _FIELDS: list["pa.Field[Any]"] = [
@@ -171,8 +172,8 @@ def _is_plain(path: Path) -> bool:
     """Tell the plain format from our own events by the first line that is a JSON object."""
     for _number, line in itertools.islice(_lines(path), 100):
         try:
-            keys = msgspec.json.decode(line, type=dict[str, Any]).keys()
-        except (msgspec.DecodeError, UnicodeDecodeError):
+            keys = from_json(line, dict[str, Any], "an object").keys()
+        except UndecodableError:
             continue
         if keys >= {"ts", "label", "item"}:
             return True
@@ -190,8 +191,8 @@ def _read_rows(path: Path, rejected: _Rejected) -> Iterator[tuple[int, LogRow]]:
     latest = 0.0
     for number, line in _lines(path):
         try:
-            row = decoder.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            row = decoded(line, decoder.decode, "a row of the plain log format")
+        except UndecodableError as error:
             rejected.line(number, error)
             continue
         if row.ts >= _MAX_TS:
@@ -257,26 +258,48 @@ def _cut(events: Iterator[Impression | Click], skip: int, limit: int | None) -> 
 
 def _read_parquet(path: Path, rejected: _Rejected) -> Iterator[Impression | Click]:
     try:
-        file = pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
-        raise LogError(f"{path} is not a Parquet file: {error}") from error
+        file = decoded(path, pq.ParquetFile, "a Parquet file", path)
+    except UndecodableError as error:
+        raise LogError(str(error)) from error
     with file:
         if missing := set(EVENT_SCHEMA.names) - set(file.schema_arrow.names):
             message = (
                 f"{path} lacks the columns {', '.join(sorted(missing))}; see EVENT_SCHEMA in stream/recorded_log.py"
             )
             raise LogError(message)
-        number = 0
-        for batch in file.iter_batches(_ROWS_PER_GROUP, columns=EVENT_SCHEMA.names):
-            for row in batch.to_pylist():
-                number += 1
-                try:
-                    # Through the codec, so that a column obeys the same limits as a field of an event.
-                    event = decode_event(msgspec.json.encode(_plain_event(row)))
-                except (EventError, msgspec.DecodeError, UnicodeDecodeError) as error:
-                    rejected.line(number, error)
-                    continue
-                yield event
+        for number, row in enumerate(_parquet_rows(path, file), start=1):
+            try:
+                # Through the codec, so that a column obeys the same limits as a field of an event.
+                event = decode_event(decoded(row, _event_bytes, "an event"))
+            except (EventError, UndecodableError) as error:
+                rejected.line(number, error)
+                continue
+            yield event
+
+
+def _parquet_rows(path: Path, file: pq.ParquetFile) -> Iterator[dict[str, Any]]:
+    batches = file.iter_batches(_ROWS_PER_GROUP, columns=EVENT_SCHEMA.names)
+    while True:
+        try:
+            # Pages are read as they are needed, so damage shows late.
+            rows = decoded(batches, _next_rows, "a sound Parquet file", path)
+        except UndecodableError as error:
+            raise LogError(str(error)) from error
+        if rows is None:
+            return
+        yield from rows
+
+
+def _next_rows(batches: Iterator[pa.RecordBatch]) -> list[dict[str, Any]] | None:
+    batch = next(batches, None)
+    if batch is None:
+        return None
+    batch.validate(full=True)
+    return batch.to_pylist()
+
+
+def _event_bytes(row: dict[str, Any]) -> bytes:
+    return msgspec.json.encode(_plain_event(row))
 
 
 def _plain_event(row: dict[str, Any]) -> dict[str, Any]:

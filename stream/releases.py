@@ -4,7 +4,7 @@ Every process reads the whole topic by itself and in no consumer group: in a gro
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Self
 
@@ -26,17 +26,19 @@ class ReleasesUnavailableError(RuntimeError):
 class ReleaseFollower:
     """Reads every release, oldest first, and goes on with new ones as they are announced.
 
-    Not thread-safe: one thread polls. A record that is no release is logged, counted in `num_unusable` and passed.
+    Not thread-safe: one thread polls. A record that is no release is logged and passed.
     `polled_seconds` tells when it last polled, epoch seconds: who follows no longer stands still.
 
     Args:
         kafka: Cluster and topic prefix.
+        on_unusable: Called for every record that is no release.
 
     Raises:
         ReleasesUnavailableError: the topic does not exist.
     """
 
-    def __init__(self, kafka: KafkaSettings) -> None:
+    def __init__(self, kafka: KafkaSettings, on_unusable: Callable[[], None] = lambda: None) -> None:
+        self._on_unusable = on_unusable
         topic = topic_name("model-releases", kafka)
         self._partition = TopicPartition(topic, 0)
         self._consumer = KafkaConsumer(
@@ -48,7 +50,6 @@ class ReleaseFollower:
             fetch_max_wait_ms=100,
             reconnect_backoff_max_ms=1_000,
         )
-        self.num_unusable = 0
         self.polled_seconds = 0.0
         if topic not in self._consumer.topics():
             self._consumer.close()
@@ -87,9 +88,9 @@ class ReleaseFollower:
         try:
             return decode_release(record.value)
         except EventError as error:
-            self.num_unusable += 1
+            self._on_unusable()
             structlog.get_logger(__name__).warning(
-                "release_unusable", offset=record.offset, reason=error.reason, message=str(error)
+                "release_unusable", topic=record.topic, offset=record.offset, reason=error.reason, message=str(error)
             )
             return None
 

@@ -18,6 +18,7 @@ import structlog
 from safetensors.torch import load, save
 from torch import Tensor
 
+from stream.codec import UndecodableError, decoded, from_json, text_of
 from stream.durable_files import (
     remove_directory,
     sha256,
@@ -34,6 +35,7 @@ FORMAT = 1
 """Version of the layout. A newer one is refused, never guessed at."""
 
 _MANIFEST, _STATE, _TENSORS, _REPLAY = "manifest.json", "state.json", "tensors.safetensors", "replay.bin"
+_CONTENT = (_STATE, _TENSORS, _REPLAY)
 _NAME = re.compile(r"checkpoint-(\d{10})")
 
 
@@ -196,32 +198,34 @@ class CheckpointStore:
             CheckpointError: it is missing, damaged, or written by a newer release.
         """
         directory = self._directory / name
+        path = directory / _MANIFEST
         try:
-            manifest = msgspec.json.decode((directory / _MANIFEST).read_bytes(), type=CheckpointManifest)
+            manifest = from_json(path.read_bytes(), CheckpointManifest, "the manifest of a checkpoint", path)
             if manifest.format > FORMAT:
                 message = f"{name} has format {manifest.format}, this release reads up to {FORMAT}; upgrade Millstream"
                 raise CheckpointError(message)
-            files = {key: (directory / key).read_bytes() for key in manifest.files}
+            files = {key: (directory / key).read_bytes() for key in _CONTENT}
             for key, content in files.items():
-                if sha256(content) != manifest.files[key]:
+                if sha256(content) != manifest.files.get(key):
                     message = f"{name}: {key} is not what was written (sha256 differs)"
                     raise CheckpointError(message)
-            state = msgspec.json.decode(files[_STATE], type=LineState)
-        except (OSError, msgspec.DecodeError, KeyError) as error:
+            state = from_json(files[_STATE], LineState, "the state of a line", directory / _STATE)
+            tensors = decoded(files[_TENSORS], load, "a file of tensors", directory / _TENSORS)
+        except (OSError, UndecodableError) as error:
             message = f"{name} cannot be read: {error}"
             raise CheckpointError(message) from error
-        return Checkpoint(state, load(files[_TENSORS]), files[_REPLAY], name)
+        return Checkpoint(state, tensors, files[_REPLAY], name)
 
     def names(self) -> list[str]:
         """Return the checkpoints that are in place, oldest first."""
-        return sorted(path.name for path in self._directory.iterdir() if _NAME.fullmatch(path.name))
+        return sorted(path.name for path in self._directory.iterdir() if _NAME.fullmatch(path.name) and path.is_dir())
 
     def ledgers(self) -> list[SegmentReference | None]:
         """Return the last ledger segment by every checkpoint that is in place; damaged ones lead to none."""
         found: list[SegmentReference | None] = []
         for name in self.names():
-            with suppress(OSError, msgspec.MsgspecError, UnicodeDecodeError):
-                state = msgspec.json.decode((self._directory / name / _STATE).read_bytes(), type=LineState)
+            with suppress(OSError, UndecodableError):
+                state = from_json((self._directory / name / _STATE).read_bytes(), LineState, "the state of a line")
                 found.append(state.ledger)
         return found
 
@@ -247,15 +251,22 @@ def current_line(trainer_dir: Path) -> str:
     """Return the model line that the trainer keeps learning.
 
     Raises:
-        CheckpointError: there is none yet.
+        CheckpointError: there is none yet, or its name cannot be read.
     """
+    path = trainer_dir / "line"
     try:
-        return (trainer_dir / "line").read_text().strip()
+        line = text_of(path, "the name of a model line")
     except FileNotFoundError as error:
         message = (
             f"no model line in {trainer_dir}; make one with `millstream models init` or `millstream models warm-start`"
         )
         raise CheckpointError(message) from error
+    except UndecodableError as error:
+        raise CheckpointError(f"{error}; write the name of the newest line directory beside it into it") from error
+    if Path(line).name != line:
+        message = f"{path} is {line!r}, no name of a model line; write that of the newest line directory beside it"
+        raise CheckpointError(message)
+    return line
 
 
 def set_current_line(trainer_dir: Path, line: str) -> None:

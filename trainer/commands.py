@@ -5,6 +5,7 @@ Only the trainer process moves aliases and decides what is learned; the command 
 
 import time
 import uuid
+from collections.abc import Callable
 from typing import Any, Literal, Protocol, get_args
 
 import msgspec
@@ -12,6 +13,7 @@ import structlog
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from msgspec import Struct
 
+from stream.codec import UndecodableError, decoded
 from stream.settings import KafkaSettings
 from stream.topics import topic_name
 
@@ -74,15 +76,26 @@ class NoAnswerError(RuntimeError):
 _DECODER: msgspec.json.Decoder[Command | CommandResult] = msgspec.json.Decoder(Command | CommandResult)
 
 
+def decode_command(raw: bytes | None, where: str) -> Command | CommandResult:
+    """Return the command or answer in a record of `trainer-commands`.
+
+    Raises:
+        UndecodableError: it holds neither.
+    """
+    return decoded(raw or b"", _DECODER.decode, "a command or an answer", where)
+
+
 class KafkaCommandInbox:
     """The topic `trainer-commands`, read from the offset in the checkpoint.
 
     Args:
         kafka: Cluster and topic prefix.
         offset: Next offset to read.
+        on_unusable: Called for every record that holds no command and no answer; it is logged and passed.
     """
 
-    def __init__(self, kafka: KafkaSettings, offset: int) -> None:
+    def __init__(self, kafka: KafkaSettings, offset: int, on_unusable: Callable[[], None] = lambda: None) -> None:
+        self._on_unusable = on_unusable
         self._topic = topic_name("trainer-commands", kafka)
         self._consumer = _consumer(kafka)
         self._partition = TopicPartition(self._topic, 0)
@@ -95,7 +108,7 @@ class KafkaCommandInbox:
     def poll(self) -> list[tuple[int, Command | None]]:
         """Return what came since the last call, without waiting."""
         records = self._consumer.poll(timeout_ms=0).get(self._partition, [])
-        return [(record.offset + 1, _command_in(record.value)) for record in records]
+        return [(record.offset + 1, self._command_in(record)) for record in records]
 
     def answer(self, result: CommandResult) -> None:
         """Send an answer and wait until it is delivered."""
@@ -105,6 +118,15 @@ class KafkaCommandInbox:
         """Close the connections."""
         self._consumer.close()
         self._producer.close(timeout=_SEND_SECONDS)
+
+    def _command_in(self, record: Any) -> Command | None:
+        try:
+            event = _decode(record)
+        except UndecodableError as error:
+            self._on_unusable()
+            structlog.get_logger(__name__).warning("command_unusable", message=str(error))
+            return None
+        return event if isinstance(event, Command) else None
 
 
 def send_command(
@@ -137,8 +159,7 @@ def send_command(
         deadline = time.monotonic() + timeout_seconds
         while time.monotonic() < deadline:
             for record in consumer.poll(timeout_ms=200).get(partition, []):
-                answer = _decode(record.value)
-                if isinstance(answer, CommandResult) and answer.command_id == command.command_id:
+                if (answer := _answer_in(record)) is not None and answer.command_id == command.command_id:
                     return answer
     finally:
         consumer.close()
@@ -160,17 +181,16 @@ def end_of_commands(kafka: KafkaSettings) -> int:
         consumer.close()
 
 
-def _command_in(raw: bytes | None) -> Command | None:
-    event = _decode(raw)
-    return event if isinstance(event, Command) else None
-
-
-def _decode(raw: bytes | None) -> Command | CommandResult | None:
+def _answer_in(record: Any) -> CommandResult | None:
     try:
-        return _DECODER.decode(raw or b"")
-    except msgspec.DecodeError as error:
-        structlog.get_logger(__name__).warning("command_unusable", message=str(error))
+        event = _decode(record)
+    except UndecodableError:  # the trainer, which reads every record, says so
         return None
+    return event if isinstance(event, CommandResult) else None
+
+
+def _decode(record: Any) -> Command | CommandResult:
+    return decode_command(record.value, f"{record.topic}/{record.partition}/{record.offset}")
 
 
 def _consumer(kafka: KafkaSettings) -> Any:

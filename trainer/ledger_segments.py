@@ -10,6 +10,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from stream.codec import UndecodableError, decoded
 from stream.durable_files import sha256, storing, write_durably
 
 Outcome = Literal["trained", "sampled_out", "repeat", "late", "replayed"]
@@ -159,14 +160,18 @@ def segment_tables(source: Path | bytes) -> Iterator[pa.Table]:
 
 def _header(path: Path, source: Path | bytes) -> SegmentHeader:
     try:
-        metadata = pq.read_schema(_readable(source)).metadata or {}
-        return SegmentHeader(
-            previous=msgspec.json.decode(metadata[_PREVIOUS], type=SegmentReference | None),
-            level=msgspec.json.decode(metadata.get(_LEVEL, b"null"), type=int | None),
-            place=msgspec.json.decode(metadata.get(_PLACE, b"1"), type=int),
-        )
-    except (pa.ArrowException, OSError, KeyError, msgspec.MsgspecError) as error:
-        raise ValueError(_unusable(path, error)) from error
+        return decoded(source, _read_header, "a ledger segment")
+    except UndecodableError as error:
+        raise ValueError(_unusable(path, error.__cause__ if isinstance(error.__cause__, OSError) else error)) from error
+
+
+def _read_header(source: Path | bytes) -> SegmentHeader:
+    metadata = pq.read_schema(_readable(source)).metadata
+    return SegmentHeader(
+        previous=msgspec.json.decode(metadata[_PREVIOUS], type=SegmentReference | None),
+        level=msgspec.json.decode(metadata.get(_LEVEL, b"null"), type=int | None),
+        place=msgspec.json.decode(metadata.get(_PLACE, b"1"), type=int),
+    )
 
 
 def _readable(source: Path | bytes) -> Any:

@@ -136,6 +136,9 @@ class TrainerMetrics:
         self.gone_records = _gauge(
             registry, "gone_records", "Records skipped in the life of the line because retention had deleted them"
         )
+        self.unusable_commands = _counter(
+            registry, "unusable_commands_total", "Records of trainer-commands that are neither command nor answer"
+        )
         self.unreadable_records = _counters(
             registry,
             "unreadable_records_total",

@@ -2,14 +2,18 @@
 
 import hashlib
 import heapq
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
+from stream.codec import UndecodableError, from_json
 from stream.durable_files import storing, write_durably
 from stream.events import WeightedExample
+
+_NAME = re.compile(r"plan-\d+\.json")
 
 
 @dataclass(frozen=True)
@@ -109,23 +113,27 @@ class PlanStore:
         """
         path = self._path(number)
         try:
-            return msgspec.json.decode(path.read_bytes(), type=Plan)
+            return from_json(path.read_bytes(), Plan, "a plan", path)
         except FileNotFoundError:
             return None
-        except msgspec.DecodeError as error:
-            message = f"{path} is not a plan ({error}); it was written whole, so suspect the disk, and start a new line"
+        except UndecodableError as error:
+            message = f"{error}; it was written whole, so suspect the disk, and start a new line"
             raise ValueError(message) from error
 
     def prune(self, before: int) -> None:
         """Delete the plans of updates before `before`: no checkpoint that is kept can repeat them."""
-        for path in self._directory.glob("plan-*.json"):
+        for path in self._plans():
             if int(path.stem.removeprefix("plan-")) < before:
                 path.unlink(missing_ok=True)
 
     def clear(self) -> None:
         """Delete every plan: the line begins anew."""
-        for path in self._directory.glob("plan-*.json"):
+        for path in self._plans():
             path.unlink()
+
+    def _plans(self) -> list[Path]:
+        # Whatever else lies here is somebody's own.
+        return [path for path in self._directory.iterdir() if _NAME.fullmatch(path.name) and path.is_file()]
 
     def _path(self, number: int) -> Path:
         return self._directory / f"plan-{number:08d}.json"

@@ -111,7 +111,8 @@ def run_trainer(
         source = connections.enter_context(closing(KafkaExampleSource(kafka, metrics)))
         check_contract(state.contract, contract_of(model, bundle, source.num_partitions))
         outage = Outage(stop)
-        inbox = connections.enter_context(closing(KafkaCommandInbox(kafka, state.command_offset)))
+        commands = KafkaCommandInbox(kafka, state.command_offset, metrics.unusable_commands.inc)
+        inbox = connections.enter_context(closing(commands))
         edges = Edges(
             source=PatientSource(source, outage),
             publisher=kafka_publisher(kafka, registry, outage),

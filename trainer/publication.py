@@ -7,7 +7,7 @@ import structlog
 
 from scorer.bundle import ModelBundle
 from scorer.registry import ModelRegistry
-from scorer.version_store import ALIASES
+from scorer.version_store import ALIASES, RegistryError
 from stream.events import Alias, GateResult, ModelRelease
 from trainer.plan import Plan
 
@@ -75,7 +75,16 @@ class Publisher:
 
     def announce_missing(self, reason: Reason) -> list[Alias]:
         """Announce what was published but not announced when the process ended, and return those aliases."""
-        pointed = {alias: version for alias in ALIASES if (version := self.registry.alias(alias)) is not None}
+        pointed = {}
+        for alias in ALIASES:
+            try:
+                version = self.registry.alias(alias)
+                if version is not None:
+                    self.registry.manifest(version)
+                    pointed[alias] = version
+            except RegistryError as error:
+                # A damaged old version is no reason not to learn; whoever serves the champion says so if it is that.
+                structlog.get_logger(__name__).error("alias_unusable", alias=alias, message=str(error))
         return self._tell(pointed, reason)
 
     def _tell(self, aliases: Mapping[Alias, str], reason: Reason) -> list[Alias]:

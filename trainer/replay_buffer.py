@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from stream.codec import UndecodableError, decoded
 from stream.events import WeightedExample
 from stream.example_batch import decode_examples, encode_examples
 from trainer.settings import TrainerSettings
@@ -80,12 +81,24 @@ class ReplayBuffer:
         return {"num_offered": self._num_offered, "num_uses": [kept.num_uses for kept in self._kept]}, rows
 
     def restore(self, state: dict[str, Any], rows: bytes) -> None:
-        """Take over what `snapshot` gave."""
-        examples: list[WeightedExample] = []
-        while rows:
-            (length,) = _LENGTH.unpack_from(rows)
-            examples += decode_examples(rows[_LENGTH.size : _LENGTH.size + length])
-            rows = rows[_LENGTH.size + length :]
+        """Take over what `snapshot` gave.
+
+        Raises:
+            UndecodableError: the rows are not.
+        """
+        examples = decoded(rows, _examples, "the rows of a replay buffer")
         uses = state.get("num_uses", [])
+        if len(uses) != len(examples):
+            message = f"the replay buffer has {len(examples)} rows, its state counts the uses of {len(uses)}"
+            raise UndecodableError(message)
         self._kept = [_Kept(example, num_uses) for example, num_uses in zip(examples, uses, strict=True)]
         self._num_offered = state.get("num_offered", 0)
+
+
+def _examples(rows: bytes) -> list[WeightedExample]:
+    examples: list[WeightedExample] = []
+    while rows:
+        (length,) = _LENGTH.unpack_from(rows)
+        examples += decode_examples(rows[_LENGTH.size : _LENGTH.size + length])
+        rows = rows[_LENGTH.size + length :]
+    return examples

@@ -8,11 +8,11 @@ import numpy as np
 from deploy.demo.report import ScoredRows
 from scorer.freshness import FreshnessTracker
 from scorer.score_window import served_logit
-from stream.events import WeightedExample, decode_release
+from stream.events import EventError, WeightedExample, decode_release
 from stream.example_batch import decode_examples
 from stream.producer_ledger import read_producer_ledger
 from stream.settings import KafkaSettings
-from stream.topic_log import TopicLog
+from stream.topic_log import LogRecord, TopicLog
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,10 @@ def read_outcome(kafka: KafkaSettings, producer_ledger: Path) -> Outcome:
     promoted: set[str] = set()
     with TopicLog(kafka) as log:
         for record in log.records("model-releases", log.extent("model-releases")):
-            release = decode_release(record.value)
+            try:
+                release = decode_release(record.value)
+            except EventError:
+                continue
             if release.alias == "champion":
                 tracker.add_release(release.version, release.covered_offsets)
                 if release.reason == "promoted":
@@ -49,7 +52,7 @@ def read_outcome(kafka: KafkaSettings, producer_ledger: Path) -> Outcome:
         records = [
             (examples[0].scored_ms, record.partition, record.offset, examples)
             for record in log.records("weighted-examples", log.extent("weighted-examples"))
-            if (examples := decode_examples(record.value))
+            if (examples := _examples(record))
         ]
     for scored_ms, partition, offset, examples in sorted(records, key=lambda entry: entry[:3]):
         freshness += tracker.add_rows(partition, offset, [example.labeled.label_due_ms for example in examples])
@@ -63,6 +66,13 @@ def read_outcome(kafka: KafkaSettings, producer_ledger: Path) -> Outcome:
     rows = _scored_rows(list(first_copies.values()), revised, _true_probabilities(producer_ledger))
     swaps = len(set(rows.version.tolist())) - 1
     return Outcome(rows=rows, freshness_seconds=freshness, promoted=len(promoted), swaps=max(0, swaps))
+
+
+def _examples(record: LogRecord) -> list[WeightedExample]:
+    try:
+        return decode_examples(record.value)
+    except EventError:  # the trainer has made it a dead letter
+        return []
 
 
 def _true_probabilities(producer_ledger: Path) -> dict[str, float | None]:

@@ -13,7 +13,6 @@ when.position.max = 3
 """
 
 import math
-import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +22,7 @@ import numpy as np
 from msgspec import Meta, Struct, field
 
 from scorer.importance.strategy import Doubles
+from stream.codec import UndecodableError, decoded, from_toml
 from stream.events import ClickKind, LabeledImpression
 
 _GRAMMAR = (
@@ -173,8 +173,8 @@ def load_rules(path: Path) -> list[Rule]:
         RuleError: the file cannot be read or is no TOML, or one of its rules is wrong.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = from_toml(path.read_bytes(), "a TOML file")
+    except (OSError, UndecodableError) as error:
         message = f"importance.rules={path} cannot be read: {error}; name a TOML file of rules, or unset it"
         raise RuleError(message) from error
     rules = content.pop("rule", [])
@@ -188,7 +188,7 @@ def load_rules(path: Path) -> list[Rule]:
 def _rule(path: Path, number: int, raw: Any) -> Rule:
     place = f"importance.rules={path}, rule {number} ({raw.get('name', 'no name') if isinstance(raw, dict) else raw!r})"
     try:
-        return msgspec.convert(raw, Rule)
-    except msgspec.ValidationError as error:
-        message = f"{place}: {error}; {_GRAMMAR}"
+        return decoded(raw, lambda raw: msgspec.convert(raw, Rule), "a rule", place)
+    except UndecodableError as error:
+        message = f"{error}; {_GRAMMAR}"
         raise RuleError(message) from error

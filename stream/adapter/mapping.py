@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from stream.codec import UndecodableError, decoded
 from stream.events import MAX_EVENT_BYTES, OLDEST_MS, Click, EventError, Impression, encode
 
 TimeUnit = Literal["s", "ms", "us", "iso8601"]
@@ -60,13 +61,12 @@ def read_mapping(path: Path) -> list[Source]:
         ValueError: if the file is missing, is not TOML, or maps a field that does not exist or lacks one we need.
     """
     try:
-        sources = msgspec.toml.decode(path.read_bytes(), type=_MappingFile).source
+        raw = path.read_bytes()
     except OSError as error:
         message = f"mapping file {path} cannot be read ({error.strerror}); set MILLSTREAM_ADAPTER_MAPPING to yours"
         raise ValueError(message) from error
-    except msgspec.DecodeError as error:
-        message = f"mapping file {path} is not a mapping: {error}"
-        raise ValueError(message) from error
+    file = decoded(raw, lambda raw: msgspec.toml.decode(raw, type=_MappingFile), "a mapping", f"mapping file {path}")
+    sources = file.source
     for source in sources:
         _check(source, path)
     return sources
@@ -91,9 +91,15 @@ class Mapping:
         if not raw:
             raise EventError("empty", "the record has no value")
         try:
-            document = msgspec.json.decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise EventError("malformed", f"not JSON: {error}") from error
+            document = decoded(raw, msgspec.json.decode, "JSON")
+        except UndecodableError as error:
+            raise EventError("malformed", str(error)) from error
+        try:
+            return self._event(document, record_id)
+        except RecursionError as error:
+            raise EventError("unmappable", "a mapped value is nested too deeply to be text") from error
+
+    def _event(self, document: Any, record_id: str) -> Impression | Click | None:
         for source in self._sources:
             if all(_same(_find(document, path.split(".")), value) for path, value in source.where.items()):
                 return _event(source, document, record_id)

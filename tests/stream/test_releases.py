@@ -2,6 +2,7 @@ import time
 
 import pytest
 from kafka import KafkaProducer
+from prometheus_client import CollectorRegistry, Counter
 
 from stream.events import Alias, ModelRelease
 from stream.releases import ReleaseFollower, ReleasesUnavailableError, announce
@@ -68,9 +69,10 @@ def test_a_record_that_is_no_release_is_counted_and_passed(kafka: KafkaSettings)
     producer.send(topic_name("model-releases", kafka), key=b"champion", value=b"{}").get(timeout=30)
     producer.close()
     announce(kafka, [release(1)])
-    with ReleaseFollower(kafka) as follower:
+    unusable = Counter("unusable", "Records", registry=CollectorRegistry())
+    with ReleaseFollower(kafka, unusable.inc) as follower:
         assert follower.catch_up() == {"champion": release(1)}
-        assert follower.num_unusable == 1
+    assert unusable.collect()[0].samples[0].value == 1
 
 
 def test_a_missing_topic_is_refused_with_the_remedy(kafka: KafkaSettings) -> None:

@@ -1,7 +1,6 @@
 """An arm: one way of learning that a backtest compares with others, under a name."""
 
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -12,6 +11,7 @@ from pydantic import ValidationError
 
 from scorer.importance.strategies import STRATEGIES, build_strategy
 from scorer.settings import ImportanceSettings, ModelSettings, ScorerSettings
+from stream.codec import UndecodableError, from_toml
 from stream.settings import MillstreamSettings
 from trainer.backtest.streams import Stream
 from trainer.replay_weights import REPLAY_WEIGHTS
@@ -123,12 +123,12 @@ def read_arms(path: Path) -> list[Arm]:
         ArmError: the file cannot be read or an arm is wrong.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        content = from_toml(path.read_bytes(), "TOML", path)
+    except OSError as error:
         message = f"--arms {path} cannot be read ({error}); name a TOML file of [[arm]] tables"
         raise ArmError(message) from error
-    except tomllib.TOMLDecodeError as error:
-        message = f"{path} is not TOML: {error}; correct it there"
+    except UndecodableError as error:
+        message = f"{error}; correct it there"
         raise ArmError(message) from error
     tables = content.pop("arm", None)
     if content or not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):

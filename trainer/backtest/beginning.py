@@ -10,11 +10,13 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from scorer.bundle import ModelBundle
 from scorer.features import NumericStatistics
 from scorer.new_line import start_line
 from scorer.version_store import version_name
+from stream.codec import decoded
 from stream.events import LabeledImpression
 from trainer.backtest.arms import Arm
 from trainer.checkpoint import Checkpoint, LineState
@@ -43,12 +45,12 @@ class KnownBeginning:
         """Give the learner the weights and the optimizer of version 1, and return its statistics; None if not known."""
         if not self._learner_file.is_file():
             return None
-        with safe_open(self._learner_file, framework="pt") as file:
-            learner.restore({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (no mapping)
-            metadata = file.metadata()
-        learner.num_steps = int(metadata["num_steps"])
-        statistics = json.loads(metadata["statistics"])
-        return NumericStatistics.from_json(statistics, tuple(statistics))
+        tensors, num_steps, statistics = decoded(
+            self._learner_file, _read_learner, "what a beginning learned", self._learner_file
+        )
+        learner.restore(tensors)
+        learner.num_steps = num_steps
+        return statistics
 
     def keep(self, learner: Learner, statistics: NumericStatistics) -> None:
         """Keep version 1."""
@@ -61,13 +63,28 @@ class KnownBeginning:
 
     def frozen(self) -> npt.NDArray[np.float64] | None:
         """Return the frozen version's logits of all rows, in the order in which they are asked for; None if unknown."""
-        return np.load(self._frozen_file) if self._frozen_file.is_file() else None
+        if not self._frozen_file.is_file():
+            return None
+        return decoded(self._frozen_file, _read_frozen, "the scores of a frozen version", self._frozen_file)
 
     def keep_frozen(self, z: npt.NDArray[np.float64]) -> None:
         """Keep the frozen version's logits."""
         new = self._frozen_file.with_suffix(f".{os.getpid()}.npy")
         np.save(new, z)
         new.replace(self._frozen_file)
+
+
+def _read_learner(path: Path) -> tuple[dict[str, Tensor], int, NumericStatistics]:
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        metadata = file.metadata()
+    statistics = json.loads(metadata["statistics"])
+    return tensors, int(metadata["num_steps"]), NumericStatistics.from_json(statistics, tuple(statistics))
+
+
+def _read_frozen(path: Path) -> npt.NDArray[np.float64]:
+    z: npt.NDArray[np.float64] = np.load(path, allow_pickle=False)
+    return z
 
 
 def begin(

@@ -18,6 +18,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from stream.codec import UndecodableError, decoded, from_json
 from stream.durable_files import write_durably
 from trainer.backtest.arms import Arm
 from trainer.backtest.predictions import Predictions, read_predictions, write_predictions
@@ -85,17 +86,21 @@ class Results:
 
     def read_run(self, arm: str, seed: int) -> Run:
         """Return a complete run."""
-        return Run(
-            arm,
-            seed,
-            read_rounds(self._run(arm, seed) / "rounds.parquet"),
-            read_predictions(self._predictions(arm, seed)),
-        )
+        rounds, predictions = self._run(arm, seed) / "rounds.parquet", self._predictions(arm, seed)
+        try:
+            return Run(
+                arm,
+                seed,
+                decoded(rounds, read_rounds, "a file of rounds", rounds),
+                decoded(predictions, read_predictions, "a file of predictions", predictions),
+            )
+        except UndecodableError as error:
+            message = f"{error}; remove {rounds.parent} to run it again"
+            raise ResultsError(message) from error
 
     def timing(self, arm: str, seed: int) -> dict[str, Any]:
         """Return how long a complete run took."""
-        timing: dict[str, Any] = json.loads((self._run(arm, seed) / "timing.json").read_text())
-        return timing
+        return _read_json(self._run(arm, seed) / "timing.json")
 
     def write_rounds(self, runs: Sequence[Run]) -> None:
         """Write the rounds of all runs."""
@@ -122,7 +127,7 @@ def open_results(directory: Path, stream: Stream, arms: Sequence[Arm], num_seeds
     asked = {"stream": stream.facts(), "seeds": num_seeds, "arms": [arm.facts() for arm in arms]}
     path = directory / _ASKED
     if path.is_file():
-        _check(directory, json.loads(path.read_text()), asked)
+        _check(directory, _read_json(path), asked)
     elif directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         message = f"--out {directory} is no directory of a backtest and not empty; name another one"
         raise ResultsError(message)
@@ -134,6 +139,13 @@ def open_results(directory: Path, stream: Stream, arms: Sequence[Arm], num_seeds
 def write_json(path: Path, content: Any) -> None:
     """Write plain values as indented JSON, whole or not at all."""
     write_durably(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return from_json(path.read_bytes(), dict[str, Any], "a file of a backtest", path)
+    except (OSError, UndecodableError) as error:
+        raise ResultsError(f"{error}; {_REMEDY}") from error
 
 
 def _check(directory: Path, there: Mapping[str, Any], asked: Mapping[str, Any]) -> None:

@@ -69,11 +69,11 @@ def test_multipliers_of_all_matching_rules_are_multiplied(tmp_path):
     [
         (
             rule('user_id.prefx = "x"', name="bots"),
-            r"rule 1 \('bots'\): .*unknown field `prefx` - at `\$\.when\.user_id`",
+            r"rule 1 \('bots'\) is not a rule: .*unknown field `prefx` - at `\$\.when\.user_id`",
         ),
         (
             rule('user_id.prefix = "x"') + rule("colour.equals = 1", name="b"),
-            r"rule 2 \('b'\): .*unknown field `colour`",
+            r"rule 2 \('b'\) is not a rule: .*unknown field `colour`",
         ),
         (rule("user_id = {}"), r"needs one of equals, prefix, in - at `\$\.when\.user_id`"),
         (rule("numeric = {}"), r"needs one of user_id, .*numeric - at `\$\.when`"),
@@ -84,8 +84,8 @@ def test_multipliers_of_all_matching_rules_are_multiplied(tmp_path):
         (rule('query.equals = "x"', multiply="-1"), r"Expected `float` >= 0.0 - at `\$\.multiply`"),
         (rule('query.equals = "x"', multiply="inf"), r"multiply=inf is not finite"),
         (rule('query.equals = "x"', multiply="nan"), r"multiply"),
-        ('[[rule]]\nname = "x"\nmultiply = 2\n', r"rule 1 \('x'\): Object missing required field `when`"),
-        ("rule = [3]\n", r"rule 1 \(3\): Expected `object`, got `int`"),
+        ('[[rule]]\nname = "x"\nmultiply = 2\n', r"rule 1 \('x'\) is not a rule: Object missing required field `when`"),
+        ("rule = [3]\n", r"rule 1 \(3\) is not a rule: Expected `object`, got `int`"),
     ],
 )
 def test_a_wrong_rule_is_refused_with_its_place_and_what_is_allowed(tmp_path, text, complaint):
