@@ -15,6 +15,7 @@ from torch import Tensor
 from scorer.bundle import ModelBundle
 from scorer.digests import sha256_of
 from scorer.features import TOKENIZER_FILE
+from stream.codec import UndecodableError, decoded
 
 CONFIG = "config.json"
 FROZEN = "frozen.safetensors"
@@ -88,14 +89,21 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def _holds(path: Path, tensors: Mapping[str, Tensor]) -> bool:
+    with safe_open(path, framework="pt") as stored:
+        return set(stored.keys()) == set(tensors) and all(
+            torch.equal(stored.get_tensor(name), tensor) for name, tensor in tensors.items()
+        )
+
+
 def _link_equal(stored_path: Path, tensors: Mapping[str, Tensor], path: Path) -> bool:
     if not stored_path.is_file():
         return False
-    with safe_open(stored_path, framework="pt") as stored:
-        if set(stored.keys()) != set(tensors):
+    try:
+        if not decoded(stored_path, lambda path: _holds(path, tensors), "a file of tensors"):
             return False
-        if not all(torch.equal(stored.get_tensor(name), tensor) for name, tensor in tensors.items()):
-            return False
+    except UndecodableError:  # the parent is damaged; what is published now need not be
+        return False
     try:
         os.link(stored_path, path)
     except OSError:  # a file system without hard links

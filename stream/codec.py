@@ -49,12 +49,12 @@ def from_json(raw: bytes, kind: type[Value], what: str, where: object = "") -> V
 
 
 def from_toml(raw: bytes, what: str, where: object = "") -> dict[str, Any]:
-    """Return the tables that the bytes of a TOML file hold.
+    """Return the tables that the bytes of a TOML file hold; a byte order mark, as some editors put there, is passed.
 
     Raises:
         UndecodableError: they are no TOML.
     """
-    return decoded(raw, lambda raw: tomllib.loads(raw.decode()), what, where)
+    return decoded(raw, lambda raw: tomllib.loads(raw.decode("utf-8-sig")), what, where)
 
 
 def text_of(path: Path, what: str) -> str:

@@ -152,9 +152,14 @@ def segment_tables(source: Path | bytes) -> Iterator[pa.Table]:
 
     Args:
         source: Its path or its content.
+
+    Raises:
+        UndecodableError: it is damaged.
     """
-    with pq.ParquetFile(_readable(source)) as file:
-        for batch in file.iter_batches(_ROWS_AT_ONCE):
+    with decoded(source, lambda source: pq.ParquetFile(_readable(source)), "a ledger segment") as file:
+        batches = file.iter_batches(_ROWS_AT_ONCE)
+        # Pages are read as they are needed, so damage shows late.
+        while (batch := decoded(batches, lambda batches: next(batches, None), "a ledger segment")) is not None:
             yield pa.Table.from_batches([batch]).replace_schema_metadata(None)
 
 

@@ -1,14 +1,13 @@
 """A settings file: what `MILLSTREAM_CONFIG` names, written by a machine for people to read."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
-from stream.codec import from_toml
 from stream.durable_files import storing, write_durably
+from stream.settings_file import read_settings_file
 
 
 def write_settings_file(path: Path, tables: Mapping[str, Mapping[str, Any]], heading: Sequence[str]) -> None:
@@ -23,11 +22,10 @@ def write_settings_file(path: Path, tables: Mapping[str, Mapping[str, Any]], hea
         heading: Comment lines at the top.
 
     Raises:
-        ValueError: the file exists, or the present one is not TOML.
+        ValueError: the file exists, or the present one cannot be read.
     """
     refuse_existing(path)
-    present = os.environ.get("MILLSTREAM_CONFIG")
-    merged: dict[str, Any] = from_toml(Path(present).read_bytes(), "TOML", present) if present else {}
+    merged: dict[str, Any] = read_settings_file()
     for group, fields in tables.items():
         merged[group] = {**merged.get(group, {}), **fields}
     with storing(path.parent):

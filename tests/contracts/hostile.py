@@ -26,6 +26,7 @@ from scorer.evaluator import read_state
 from scorer.evaluator_settings import EvaluatorSettings
 from scorer.importance.rules import RuleError, load_rules
 from scorer.snapshot_file import Snapshot, read_snapshot, write_snapshot
+from scorer.version_files import write_version_files
 from scorer.version_store import RegistryError, released_root
 from stream.adapter.mapping import Mapping, Source, read_mapping
 from stream.codec import UndecodableError
@@ -37,7 +38,7 @@ from stream.partition_join import PartitionJoin
 from stream.producer_ledger import LedgerRow as ProducerRow
 from stream.producer_ledger import LedgerWriter, read_producer_ledger
 from stream.recorded_log import LogError, read_log, write_events
-from stream.settings import JoinSettings
+from stream.settings import JoinSettings, KafkaSettings
 from stream.topic_log import LogRecord
 from tests.contracts.test_event_bytes import CLICK, EXAMPLES, IMPRESSION, LABELED, RELEASE
 from tests.doubles import tiny_registry
@@ -339,6 +340,13 @@ def _command(raw: bytes, _: Path) -> object:
     return decode_command(raw, "trainer-commands/0/1")
 
 
+def _republish(place: Any) -> object:
+    registry, version = place
+    bundle = _lasting(tiny_registry)[1][1]
+    with TemporaryDirectory() as name:
+        return write_version_files(bundle, Path(name), registry.path(version))
+
+
 def _alias(place: Any) -> object:
     return place[0].alias("champion")
 
@@ -359,7 +367,8 @@ def _settings_file(raw: bytes, directory: Path) -> object:
     (directory / "present.toml").write_bytes(raw)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MILLSTREAM_CONFIG", str(directory / "present.toml"))
-        return write_settings_file(directory / "new.toml", {"trainer": {"seed": 1}}, [])
+        write_settings_file(directory / "new.toml", {"trainer": {"seed": 1}}, [])
+        return KafkaSettings()
 
 
 def _no_predictions() -> Predictions:
@@ -499,7 +508,8 @@ DECODERS: dict[str, list[Decoder]] = {
     "trainer/replay_buffer.py": [
         Decoder("ReplayBuffer", _fixed(len(BATCH).to_bytes(4, "little") + BATCH), _replay, (UndecodableError,)),
     ],
-    "trainer/settings_file.py": [Decoder("the present settings", _fixed(b"[kafka]\n"), _settings_file, (ValueError,))],
+    "stream/settings_file.py": [Decoder("read_settings_file", _fixed(b"[kafka]\n"), _settings_file, (ValueError,))],
+    "scorer/version_files.py": [Decoder("a parent's tensors", *_version_file("frozen.safetensors", _republish), ())],
     "trainer/backtest/arms.py": [
         Decoder("read_arms", _fixed(ARMS_FILE), _in_file("arms.toml", read_arms), (ArmError,))
     ],

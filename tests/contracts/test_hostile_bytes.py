@@ -36,7 +36,7 @@ RAW = (
 )
 """What a module may name only if it has its decoders in the list."""
 
-SLOW = {"a manifest", "an alias", "a config", "statistics", "tensors", "a tokenizer"}
+SLOW = {"a manifest", "an alias", "a config", "statistics", "tensors", "a tokenizer", "a parent's tensors"}
 """These read a whole version each time."""
 
 
@@ -97,8 +97,8 @@ async def test_a_hostile_body_is_refused_as_the_callers_fault(tmp_path):
 
 def test_every_module_that_decodes_is_in_the_list():
     found = {relative(path) for path in MODULES if decodes(ast.parse(path.read_text()))}
-    # The service's bodies have the test before this one.
-    assert found - set(DECODERS) == {"stream/codec.py", "scorer/service.py"}
+    # The service's bodies have the test before this one; a variable that is no JSON is a setting that pydantic refuses.
+    assert found - set(DECODERS) == {"stream/codec.py", "scorer/service.py", "stream/settings.py"}
 
 
 def decodes(module: ast.Module) -> bool:
