@@ -167,7 +167,9 @@ def _header(path: Path, source: Path | bytes) -> SegmentHeader:
     try:
         return decoded(source, _read_header, "a ledger segment")
     except UndecodableError as error:
-        raise ValueError(_unusable(path, error.__cause__ if isinstance(error.__cause__, OSError) else error)) from error
+        raise ValueError(
+            _unusable(path, error.__cause__ if isinstance(error.__cause__, FileNotFoundError) else error)
+        ) from error
 
 
 def _read_header(source: Path | bytes) -> SegmentHeader:
