@@ -13,7 +13,7 @@ from stream.recorded_log import read_log
 from stream.releases import ReleaseFollower, announce
 from stream.settings import JoinSettings, KafkaSettings
 from stream.topics import topic_name
-from trainer.checkpoint import CheckpointError, load_latest
+from trainer.checkpoint import CheckpointError, current_line, load_latest
 from trainer.gone_examples import skip_lost
 from trainer.process import kafka_publisher, live_start, now_ms, registry_directory, sole_writer, trainer_directory
 from trainer.publication import Publisher
@@ -86,6 +86,7 @@ def warm_start_line(log: Path, *, limit: int | None, click_delay_seconds: float)
             f"{join.window_seconds:g} s (MILLSTREAM_JOIN_WINDOW_SECONDS), so that no row would be positive; shorten it"
         )
         raise ValueError(message)
+    current_line(trainer_dir)  # asked before the log is read, which may take minutes
     rows = labels_of(read_log(log, click_delay_seconds=click_delay_seconds, limit=limit), join)
     columns = (TextColumn("warm start"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     registry = ModelRegistry(registry_directory())

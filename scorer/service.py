@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -38,7 +39,7 @@ from scorer.service_settings import ServiceSettings
 from scorer.settings import ModelSettings, ScorerSettings
 from stream.codec import UndecodableError, from_json
 from stream.events import Impression
-from stream.exposition import process_registry, serve_metrics
+from stream.exposition import listening_setting, process_registry, serve_metrics
 from stream.logs import configure_logging
 from stream.minute_log import start_minute_log
 from stream.releases import ReleaseFollower
@@ -146,6 +147,7 @@ def run() -> None:
     """
     configure_logging("service")
     settings = ServiceSettings()
+    listener = listen(settings)
     registry = process_registry()
     metrics = ServiceMetrics(registry)
     serve_metrics(MetricsSettings(), METRICS_PORT, registry)
@@ -160,14 +162,27 @@ def run() -> None:
         # uvicorn drains on these and then raises them again for whoever listened before: that must not end us.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)
-        uvicorn.run(
-            app,
-            host=settings.host,
-            port=settings.port,
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=settings.drain_seconds,
+        config = uvicorn.Config(
+            app, log_config=None, access_log=False, timeout_graceful_shutdown=settings.drain_seconds
         )
+        uvicorn.Server(config).run([listener])
+
+
+def listen(settings: ServiceSettings) -> socket.socket:
+    """Return the socket of the service: bound before anything slow, so that a taken port is told at once.
+
+    Raises:
+        ValueError: it cannot be bound.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family)
+    except OSError as error:
+        message = (
+            f"the service cannot listen on {settings.host}:{settings.port} ({error.strerror}); "
+            f"set {listening_setting('MILLSTREAM_SERVICE', error)}"
+        )
+        raise ValueError(message) from error
 
 
 async def _decode(request: Request, message: type[Message], settings: ServiceSettings) -> Message:

@@ -1,5 +1,7 @@
 """The /metrics page of a process."""
 
+import errno
+
 from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
 
 from stream.settings import MetricsSettings
@@ -29,7 +31,14 @@ def serve_metrics(settings: MetricsSettings, default_port: int, registry: Collec
     except OSError as error:
         message = (
             f"metrics cannot listen on {settings.host}:{port} ({error.strerror}); "
-            "set MILLSTREAM_METRICS_PORT to a free port, or 0 to pick one"
+            f"set {listening_setting('MILLSTREAM_METRICS', error)}"
         )
         raise ValueError(message) from error
     return int(server.server_port)
+
+
+def listening_setting(prefix: str, error: OSError) -> str:
+    """Return which setting to change, and to what, when a process cannot listen where it should."""
+    if error.errno in {errno.EADDRINUSE, errno.EACCES}:
+        return f"{prefix}_PORT to a free port above 1023"
+    return f"{prefix}_HOST to an address of this machine"

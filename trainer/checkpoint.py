@@ -258,7 +258,8 @@ def current_line(trainer_dir: Path) -> str:
         line = text_of(path, "the name of a model line")
     except FileNotFoundError as error:
         message = (
-            f"no model line in {trainer_dir}; make one with `millstream models init` or `millstream models warm-start`"
+            f"no model line in {trainer_dir}; make one with `millstream models init`, which "
+            "`millstream models warm-start` may then teach a log"
         )
         raise CheckpointError(message) from error
     except UndecodableError as error:

@@ -21,7 +21,7 @@ from stream.topics import topic_name
 from tests.doubles import tiny_bundle
 from tests.stream.test_gone_records import gone_letters
 from tests.trainer.rig import Rig
-from trainer.checkpoint import load_latest
+from trainer.checkpoint import CheckpointError, load_latest
 
 START_MS = 1_700_000_000_000
 
@@ -147,3 +147,8 @@ def test_pruning_removes_the_oldest_without_an_alias(home: Path):
     registry.set_alias("champion", oldest)
 
     assert prune_versions(1) == [middle]
+
+
+def test_a_warm_start_without_a_line_says_at_once_how_to_make_one(home: Path):
+    with pytest.raises(CheckpointError, match=r"make one with `millstream models init`, which"):
+        warm_start_line(home / "history.jsonl", limit=None, click_delay_seconds=1)

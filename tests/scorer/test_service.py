@@ -1,4 +1,5 @@
 import asyncio
+import socket
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from scorer.engine import Engine
 from scorer.model_slot import ModelSlot
 from scorer.progressive import sigmoid
-from scorer.service import create_service
+from scorer.service import create_service, listen
 from scorer.service_metrics import ServiceMetrics
 from scorer.service_settings import ServiceSettings
 from scorer.settings import ScorerSettings
@@ -199,3 +200,15 @@ async def test_requests_are_counted_by_route_and_status(client: AsyncClient, reg
     await client.get("/wp-admin")
     assert registry.get_sample_value("millstream_service_requests_total", {"route": "/healthz", "status": "200"}) == 1
     assert registry.get_sample_value("millstream_service_requests_total", {"route": "other", "status": "404"}) == 1
+
+
+def test_a_taken_port_is_told_with_its_setting() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ValueError, match=f"127.0.0.1:{port} .*MILLSTREAM_SERVICE_PORT"):
+            listen(ServiceSettings(port=port))
+
+
+def test_an_address_of_another_machine_is_told_with_its_setting() -> None:
+    with pytest.raises(ValueError, match=r"192\.0\.2\.1.*MILLSTREAM_SERVICE_HOST"):
+        listen(ServiceSettings(host="192.0.2.1"))

@@ -23,5 +23,11 @@ def test_a_taken_port_is_an_error_that_says_what_to_do():
             serve_metrics(MetricsSettings(), port, CollectorRegistry())
 
 
+def test_an_address_of_another_machine_names_the_host():
+    settings = MetricsSettings(host="192.0.2.1", port=0)
+    with pytest.raises(ValueError, match=r"192\.0\.2\.1:0 .* MILLSTREAM_METRICS_HOST"):
+        serve_metrics(settings, 9101, CollectorRegistry())
+
+
 def test_a_process_shows_its_memory():
     assert (process_registry().get_sample_value("process_resident_memory_bytes") or 0) > 0

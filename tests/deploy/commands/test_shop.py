@@ -44,3 +44,18 @@ def test_a_past_that_is_replayed_gives_exact_counts_and_a_ledger(
     assert result.exit_code == 0, result.output
     assert "impressions            50" in result.output
     assert read_producer_ledger(ledger).column("kind").to_pylist().count("impression") == 50
+
+
+@pytest.mark.kafka
+def test_a_shop_plays_without_any_setting(kafka: KafkaSettings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    for name, value in {"BOOTSTRAP": kafka.bootstrap, "TOPIC_PREFIX": kafka.topic_prefix}.items():
+        monkeypatch.setenv(f"MILLSTREAM_KAFKA_{name}", value)
+    monkeypatch.setenv("MILLSTREAM_METRICS_PORT", "0")
+    app = typer.Typer()
+    register(app)
+
+    result = runner.invoke(app, ["simulate", "--limit", "60", "--ledger", str(tmp_path / "ledger.parquet")])
+
+    assert result.exit_code == 0, result.output
+    assert "impressions            60" in result.output
+    assert "no late clicks: the attribution window is 1800 s" in result.output
