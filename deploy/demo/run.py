@@ -28,7 +28,9 @@ from deploy.demo.report import RunFacts, summarise, write_report
 from deploy.demo.scrape import Scrape, scrape
 from deploy.demo.supervisor import MIB, ProcessFailedError, Supervisor
 from deploy.demo.view import LiveView, Reading
+from scorer.importance.strategies import build_strategy
 from stream.directory_lock import directory_lock
+from stream.recorded_log import read_log
 from stream.settings import KafkaSettings, state_directory
 from stream.simulator.settings import ShopSettings
 from stream.simulator.simulation import write_history
@@ -64,7 +66,9 @@ class Demo:
 
         Raises:
             DirectoryBusyError: another demo runs here.
+            ValueError: there is no such log or strategy; nothing was started.
         """
+        self._check_options()
         busy = "wait for the other demo to end, or set MILLSTREAM_HOME to another directory"
         with self._stopped_by_signals(), ExitStack() as held:
             held.enter_context(directory_lock(self._workspace.root, busy))
@@ -81,6 +85,13 @@ class Demo:
                 except ProcessFailedError as error:
                     self._console.print(f"[red]{error}[/red]", highlight=False)
                     return False
+
+    def _check_options(self) -> None:
+        """Refuse now what a process would refuse after a minute of starting others."""
+        build_strategy(self._options.strategy, self._options.budget)
+        if self._options.log is not None:
+            for _first in read_log(self._options.log, click_delay_seconds=1.0, limit=1):
+                break
 
     def _stages(self, kafka: KafkaSettings, supervisor: Supervisor) -> bool:
         self._say("Kafka is up; version 1 learns from the past")

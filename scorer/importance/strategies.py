@@ -51,7 +51,7 @@ def build_strategy(name: str, budget: float, settings: ImportanceSettings | None
         ValueError: there is no such strategy or budget, or a setting or the rule file is wrong.
     """
     if name not in STRATEGIES:
-        message = f"scorer.strategy={name!r} is not one of {', '.join(STRATEGIES)}"
+        message = f"strategy={name!r} is not one of {', '.join(STRATEGIES)}; set MILLSTREAM_SCORER_STRATEGY"
         raise ValueError(message)
     if not 0 < budget <= 1:
         message = f"scorer.budget={budget} is not a share; set it above 0 and at most 1 (no_update learns nothing)"

@@ -1,7 +1,9 @@
 import io
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -62,13 +64,25 @@ def test_a_second_demo_on_one_home_is_refused_and_leaves_the_first_alone(console
         assert workspace.history.read_text() == "of the first"
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [({"log": Path("absent.jsonl")}, r"absent\.jsonl is not a file"), ({"strategy": "nix"}, "'nix'")],
+)
+def test_a_demo_of_what_is_not_there_starts_nothing(
+    console: Console, tmp_path: Path, wrong: dict[str, Any], message: str
+):
+    with pytest.raises(ValueError, match=message):
+        Demo(replace(options(tmp_path), **wrong), console).run()
+    assert not (tmp_path / "demo").exists()
+
+
 @pytest.mark.slow
 def test_a_process_that_cannot_start_ends_the_demo_with_its_own_words(console: Console, tmp_path: Path):
     demo = Demo(options(tmp_path, trainer=False), console)
     environment = demo_environment(options(tmp_path), Workspace(tmp_path), f"127.0.0.1:{free_port()}", "demo.")
     with Supervisor(tmp_path / "logs", environment) as supervisor:
         demo._start(["stream"], supervisor)
-        with pytest.raises(ProcessFailedError, match=r"ended with status 1(?s:.*)127\.0\.0\.1"):
+        with pytest.raises(ProcessFailedError, match=r"ended with status 2(?s:.*)127\.0\.0\.1"):
             demo._wait_for_services(supervisor)
 
 
