@@ -13,12 +13,14 @@ from deploy.kafka_distribution import LocalKafkaError, find_java, jars_present
 from deploy.newest_events import newest_events, producers_mistakes
 from scorer.settings import RegistrySettings, ScorerSettings
 from scorer.version_store import ALIASES, RegistryError, VersionStore, released_root
+from stream.adapter.mapping import read_mapping
+from stream.adapter.source_topics import check_source_topics
 from stream.compression import CODECS, unreadable_codecs
 from stream.error_line import error_line
 from stream.events import Alias, ModelRelease
 from stream.releases import ReleaseFollower, ReleasesUnavailableError
 from stream.setting_names import check_settings
-from stream.settings import JoinSettings, KafkaSettings, state_directory
+from stream.settings import AdapterSettings, JoinSettings, KafkaSettings, state_directory
 from stream.settings_file import settings_file
 from stream.topic_admin import ClusterError, check_topics, connect_admin
 from trainer.settings import TrainerSettings
@@ -70,6 +72,7 @@ def examine() -> list[Finding]:
         "java": lambda: examine_local_kafka(named="bootstrap" in KafkaSettings().model_fields_set),
         "codecs": examine_codecs,
         "cluster": lambda: examine_cluster(KafkaSettings(), JoinSettings()),
+        "adapter": lambda: examine_adapter(KafkaSettings(), AdapterSettings()),
         "producers": lambda: examine_producers(KafkaSettings()),
         "model": lambda: examine_model(RegistrySettings().root()),
         "releases": lambda: examine_releases(KafkaSettings(), RegistrySettings().root()),
@@ -158,6 +161,21 @@ def examine_cluster(kafka: KafkaSettings, join: JoinSettings) -> Iterator[Findin
         yield Finding("fail", "topics", f"{problem.topic}: {problem.what}", problem.remedy)
     if not problems:
         yield Finding("ok", "topics", "partitions, configuration and retention are as they should be")
+
+
+def examine_adapter(kafka: KafkaSettings, adapter: AdapterSettings) -> Iterator[Finding]:
+    """Yield whether the adapter's mapping can be read and its topics exist; nothing where no mapping is set."""
+    if "mapping" not in adapter.model_fields_set:
+        return
+    topics = {source.topic for source in read_mapping(adapter.mapping)}
+    try:
+        problems = check_source_topics(kafka, topics, adapter.mapping)
+    except ClusterError:
+        return  # told by the cluster's own finding
+    for problem in problems:
+        yield Finding("fail", "adapter", f"{problem.topic}: {problem.what}", problem.remedy)
+    if not problems:
+        yield Finding("ok", "adapter", f"{adapter.mapping} reads {', '.join(sorted(topics))}")
 
 
 def examine_producers(kafka: KafkaSettings) -> Iterator[Finding]:

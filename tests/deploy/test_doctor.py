@@ -8,6 +8,7 @@ from deploy.doctor import (
     DEFAULT_PORTS,
     Finding,
     examine,
+    examine_adapter,
     examine_cluster,
     examine_codecs,
     examine_disk,
@@ -19,7 +20,7 @@ from deploy.doctor import (
 from deploy.local_kafka import free_port
 from scorer.registry import ModelRegistry
 from scorer.settings import ScorerSettings
-from stream.settings import JoinSettings, KafkaSettings
+from stream.settings import AdapterSettings, JoinSettings, KafkaSettings
 from tests.doubles import tiny_bundle
 from trainer.settings import TrainerSettings
 
@@ -81,6 +82,23 @@ def test_a_cluster_that_does_not_answer_fails_with_the_remedy():
 
     assert (finding.state, finding.subject) == ("fail", "cluster")
     assert "millstream kafka up" in finding.remedy
+
+
+@pytest.mark.kafka
+def test_a_mapping_whose_topic_is_missing_fails_with_what_to_correct(kafka: KafkaSettings, tmp_path: Path):
+    mapping = tmp_path / "mapping.toml"
+    fields = "{ click_id = 'id', impression_id = 'view', event_time_ms = 'ts' }"
+    mapping.write_text(f"[[source]]\ntopic = 'shop.clicks'\nevent = 'click'\nfields = {fields}\n")
+
+    [finding] = examine_adapter(kafka, AdapterSettings(mapping=mapping))
+
+    assert (finding.state, finding.subject) == ("fail", "adapter")
+    assert "shop.clicks: it does not exist" in finding.what
+    assert str(mapping) in finding.remedy
+
+
+def test_an_adapter_that_is_not_configured_is_no_finding():
+    assert list(examine_adapter(KafkaSettings(), AdapterSettings())) == []
 
 
 def test_every_codec_is_ok_when_the_locked_packages_are_there():

@@ -173,6 +173,7 @@ def test_a_backlog_on_both_topics_loses_no_click(kafka: KafkaSettings, tmp_path:
         finally:
             adapter.kill()
             adapter.wait()
+    assert all(record.timestamp == decode_event(record.value).event_time_ms for record in read_all(kafka, "events"))
     result = compare(kafka, truth)
     assert len(truth.clicks) > 600
     assert (result.lost, result.wrong, result.unaccounted_clicks) == (set(), set(), set())
