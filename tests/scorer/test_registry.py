@@ -102,6 +102,22 @@ def test_a_file_whose_content_is_not_what_it_should_be_is_a_version_that_cannot_
         path.write_bytes(content)
 
 
+def test_tensors_that_are_not_those_of_the_architecture_are_a_version_that_cannot_be_loaded(registry):
+    path = registry.path(version_name(TINY_LINE, 0)) / "config.json"
+    path.write_bytes(path.read_bytes().replace(b'"num_numeric": 0', b'"num_numeric": 3'))
+    with pytest.raises(RegistryError, match="size mismatch|Unexpected key|Missing key|cannot be loaded|not a version"):
+        registry.load(version_name(TINY_LINE, 0), verify=False)
+
+
+def test_a_manifest_that_names_no_files_cannot_be_trusted(registry):
+    version = version_name(TINY_LINE, 0)
+    write_json(registry.path(version) / MANIFEST, msgspec.structs.replace(registry.manifest(version), files={}))
+    (registry.path(version) / TRAINED).write_bytes(b"junk")
+    assert len(registry.verify(version)) == 1
+    (registry.path(version) / FROZEN).unlink()
+    assert len(registry.verify(version)) == 1
+
+
 def test_a_registry_is_made_by_publishing_and_not_by_looking(tmp_path):
     registry = ModelRegistry(tmp_path / "registry")
     assert (registry.versions(), registry.listed(), registry.alias("champion")) == ([], [], None)
