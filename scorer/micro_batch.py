@@ -21,6 +21,9 @@ Stage = Literal["decode", "forward", "encode"]
 Failure = tuple[str, Exception]
 """Reason of a dead letter, and the error behind it."""
 
+_NOT_THE_ROW_S_FAULT = ("unscorable", "unknown_version")
+"""Reasons that lie in this process when they strike every row."""
+
 
 @dataclass(frozen=True, slots=True)
 class RawRow:
@@ -59,7 +62,7 @@ class MicroBatch:
 
 
 class UnscorableError(RuntimeError):
-    """No row could be scored though the model answers: something is broken, and no row is to blame."""
+    """No row can be scored though the model answers: something is broken here, and no row is to blame."""
 
 
 class MicroBatchScorer:
@@ -78,14 +81,14 @@ class MicroBatchScorer:
         self._topic = topic
         self._scoring = scoring
         self._clock_ms = clock_ms
-        self._num_unscored = 0  # decoded rows since the last that was scored
+        self._num_unscored = 0  # rows since the last that was scored
 
     def process(self, rows: Sequence[RawRow]) -> MicroBatch:
         """Return what must be written for the rows, which are at least one.
 
         Raises:
             StrategyError: the importance strategy failed.
-            UnscorableError: none of several decoded rows, in one micro-batch or in a row, could be scored.
+            UnscorableError: none of several rows, in one micro-batch or in a row, can be scored.
             Exception: the live version cannot score anything, so no row is to blame.
         """
         started = time.perf_counter()
@@ -95,7 +98,7 @@ class MicroBatchScorer:
         examples = self._score(labeled, failures)
         scored = time.perf_counter()
         outgoing = self._encode(rows, examples, failures)
-        self._check_blame(list(labeled), examples, failures)
+        self._check_blame(examples, failures)
         outgoing += [self._letter(rows[index], *failure) for index, failure in sorted(failures.items())]
         encoded = time.perf_counter()
         return MicroBatch(
@@ -138,16 +141,19 @@ class MicroBatchScorer:
                 failures[index] = ("unscorable", error)
         return found
 
-    def _check_blame(
-        self, labeled: Sequence[int], examples: Mapping[int, WeightedExample], failures: Mapping[int, Failure]
-    ) -> None:
-        self._num_unscored = 0 if examples else self._num_unscored + len(labeled)
-        if labeled and self._num_unscored > 1:
+    def _check_blame(self, examples: Mapping[int, WeightedExample], failures: Mapping[int, Failure]) -> None:
+        if examples:
+            self._num_unscored = 0
+            return
+        # Bytes that are no row are somebody's mistake; rows that cannot be scored, or are of a newer release, are ours.
+        suspects = [error for reason, error in failures.values() if reason in _NOT_THE_ROW_S_FAULT]
+        self._num_unscored += len(suspects)
+        if suspects and self._num_unscored > 1:
             message = (
-                f"none of the last {self._num_unscored} rows could be scored, though the model answers: nothing is "
-                "acknowledged; the traceback says what to mend"
+                f"none of the last {self._num_unscored} rows could be scored ({suspects[-1]}); nothing is "
+                "acknowledged: mend what the traceback shows, or upgrade this process"
             )
-            raise UnscorableError(message) from failures[labeled[-1]][1]
+            raise UnscorableError(message) from suspects[-1]
 
     def _check_model(self) -> None:
         """Raise when the live version cannot even answer the golden query: then no row is to blame."""

@@ -119,6 +119,19 @@ def test_no_row_is_blamed_when_none_of_several_can_be_scored(scorer: MicroBatchS
     assert "cannot bear" in str(caught.value.__cause__)
 
 
+def test_rows_of_a_newer_release_are_not_drained(scorer: MicroBatchScorer) -> None:
+    newer = encode(msgspec.structs.replace(tiny_labeled(0), schema_version=99))
+    assert scorer.process([RawRow(0, 1, b"key", newer), raw(tiny_labeled(2), 2)]).dead_letters == ["unknown_version"]
+    with pytest.raises(UnscorableError, match="upgrade"):
+        scorer.process([RawRow(0, offset, b"key", newer) for offset in (3, 4)])
+
+
+def test_junk_alone_stops_nothing(scorer: MicroBatchScorer) -> None:
+    for offset in range(3):
+        junk = [RawRow(0, 2 * offset, b"key", b"{"), RawRow(0, 2 * offset + 1, b"key", b"")]
+        assert scorer.process(junk).dead_letters == ["malformed", "empty"]
+
+
 def test_a_row_alone_that_cannot_be_scored_stops_nothing_and_a_second_one_in_a_row_does(
     scorer: MicroBatchScorer,
 ) -> None:
