@@ -105,7 +105,7 @@ def test_a_file_whose_content_is_not_what_it_should_be_is_a_version_that_cannot_
 def test_tensors_that_are_not_those_of_the_architecture_are_a_version_that_cannot_be_loaded(registry):
     path = registry.path(version_name(TINY_LINE, 0)) / "config.json"
     path.write_bytes(path.read_bytes().replace(b'"num_numeric": 0', b'"num_numeric": 3'))
-    with pytest.raises(RegistryError, match="size mismatch|Unexpected key|Missing key|cannot be loaded|not a version"):
+    with pytest.raises(RegistryError, match=r"serve another version"):
         registry.load(version_name(TINY_LINE, 0), verify=False)
 
 
