@@ -46,6 +46,9 @@ NEEDED_DISK_BYTES = 2 * 2**30
 LEAST_DISK_BYTES = 256 * 2**20
 """A few checkpoints of a small model: with less free, a running trainer ends soon."""
 
+_ON_THE_CLUSTER = {"adapter", "producers", "releases"}
+"""Parts that would each wait once more for a cluster that does not answer."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -79,7 +82,12 @@ def examine() -> list[Finding]:
         "strategy": lambda: examine_strategy(JoinSettings(), ScorerSettings(), TrainerSettings()),
         "ports": lambda: examine_ports(DEFAULT_PORTS),
     }
-    return [finding for subject, part in parts.items() for finding in _independently(subject, part)]
+    findings: list[Finding] = []
+    for subject, part in parts.items():
+        unreachable = any(finding.subject == "cluster" and finding.state == "fail" for finding in findings)
+        if not (unreachable and subject in _ON_THE_CLUSTER):
+            findings += _independently(subject, part)
+    return findings
 
 
 def _independently(subject: str, part: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:

@@ -190,6 +190,18 @@ def test_the_whole_examination_goes_from_the_ground_up(tmp_path: Path, monkeypat
     assert len(set(DEFAULT_PORTS.values())) == len(DEFAULT_PORTS)
 
 
+def test_a_cluster_that_does_not_answer_is_waited_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MILLSTREAM_HOME", str(tmp_path))
+    monkeypatch.setenv("MILLSTREAM_KAFKA_BOOTSTRAP", f"127.0.0.1:{free_port()}")
+    asked = []
+    for part in ("examine_adapter", "examine_producers", "examine_releases"):
+        monkeypatch.setattr(f"deploy.doctor.{part}", lambda *_, part=part: asked.append(part) or iter(()))
+
+    examine()
+
+    assert asked == []
+
+
 @pytest.mark.parametrize(
     ("join", "scorer", "trainer", "setting"),
     [
