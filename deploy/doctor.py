@@ -19,7 +19,7 @@ from stream.compression import CODECS, unreadable_codecs
 from stream.error_line import error_line
 from stream.events import Alias, ModelRelease
 from stream.releases import ReleaseFollower, ReleasesUnavailableError
-from stream.setting_names import check_settings
+from stream.setting_names import setting_errors
 from stream.settings import AdapterSettings, JoinSettings, KafkaSettings, state_directory
 from stream.settings_file import settings_file
 from stream.topic_admin import ClusterError, check_topics, connect_admin
@@ -100,11 +100,10 @@ def _independently(subject: str, part: Callable[[], Iterator[Finding]]) -> Itera
 def examine_settings() -> Iterator[Finding]:
     """Yield what is misspelt or wrong in the environment and in the settings file."""
     file = settings_file()
-    try:
-        check_settings()
-    except ValueError as error:
+    errors = list(setting_errors())
+    for error in errors:
         yield Finding("fail", "settings", error_line(error))
-    else:
+    if not errors:
         yield Finding("ok", "settings", f"right in the environment and {f'in {file}' if file else 'without a file'}")
 
 

@@ -27,6 +27,9 @@ def _setting_lines(error: ValidationError) -> Iterator[str]:
             yield message
             continue
         field = group.model_fields.get(names[0]) if group else None
+        if detail["type"] == "extra_forbidden":  # its value may be a secret under a misspelt name
+            yield f"{names[0]} is no setting of [{group.table if group else error.title}]"
+            continue
         value = "(hidden)" if field is not None and field.annotation is SecretStr else repr(detail["input"])
         name = variable(group, names[0]) if group else names[0].upper()
         if field is not None and group is not None and origin(group, names[0]) == "file":

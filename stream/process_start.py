@@ -34,7 +34,8 @@ def start_process(name: str, run: Callable[[], None]) -> None:
     """
     configure_logging(name)
     # Until a process has handlers of its own there is nothing to drain.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
     try:
         check_settings()
         run()

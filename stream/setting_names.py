@@ -55,10 +55,24 @@ def check_settings() -> None:
     Raises:
         ValueError: There are some, each named with what was probably meant; or a setting has a wrong value.
     """
-    if problems := [*_unknown_variables(), *_unknown_fields()]:
-        raise ValueError("; ".join(problems))
+    for error in setting_errors():
+        raise error
+
+
+def setting_errors() -> Iterator[ValueError]:
+    """Yield everything that is wrong with the settings: first what is unknown, then each group with a wrong value."""
+    try:
+        problems = [*_unknown_variables(), *_unknown_fields()]
+    except ValueError as error:  # the file cannot be read, so no group can
+        yield error
+        return
+    if problems:
+        yield ValueError("; ".join(problems))
     for group in settings_groups().values():
-        group()
+        try:
+            group()
+        except ValueError as error:
+            yield error
 
 
 def _unknown_variables() -> Iterator[str]:

@@ -3,9 +3,9 @@
 import json
 import os
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_origin
+from typing import Any, ClassVar, Literal, Self, get_origin
 
-from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from stream.settings_file import read_settings_file
@@ -98,6 +98,23 @@ class KafkaSettings(MillstreamSettings, group="kafka"):
             message = "it names no broker; write for example broker-1:9092"
             raise ValueError(message)
         return ",".join(servers)
+
+    @model_validator(mode="after")
+    def _check_credentials(self) -> Self:
+        authenticates = self.security_protocol.startswith("SASL_")
+        if authenticates and not (self.sasl_username and self.sasl_password.get_secret_value()):
+            message = (
+                f"security_protocol={self.security_protocol} needs MILLSTREAM_KAFKA_SASL_USERNAME and "
+                "MILLSTREAM_KAFKA_SASL_PASSWORD"
+            )
+            raise ValueError(message)
+        if self.sasl_username and not authenticates:
+            message = (
+                f"sasl_username={self.sasl_username} is set, but security_protocol={self.security_protocol} sends no "
+                "credentials; set MILLSTREAM_KAFKA_SECURITY_PROTOCOL=SASL_SSL, or unset MILLSTREAM_KAFKA_SASL_USERNAME"
+            )
+            raise ValueError(message)
+        return self
 
     def client_options(self) -> dict[str, Any]:
         """Return the connection options of every kafka-python client."""

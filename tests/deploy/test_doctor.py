@@ -223,3 +223,31 @@ def test_a_strategy_with_what_it_needs_is_ok():
     [finding] = examine_strategy(JoinSettings(early_negative=True), settings, TrainerSettings())
 
     assert finding.state == "ok"
+
+
+def test_every_wrong_setting_is_a_finding_and_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MILLSTREAM_HOME", str(tmp_path))
+    monkeypatch.setenv("MILLSTREAM_KAFKA_BOOTSTRAP", f"127.0.0.1:{free_port()}")
+    monkeypatch.setenv("MILLSTREAM_JOIN_WINDOW", "5")
+    monkeypatch.setenv("MILLSTREAM_GATE_MIN_CLICKS", "none")
+    monkeypatch.setenv("MILLSTREAM_TRAINER_SEED", "-1")
+    findings = examine()
+
+    failed = [finding.what for finding in findings if finding.subject == "settings"]
+    assert [what.split("=")[0].split(" ")[0] for what in failed] == [
+        "MILLSTREAM_JOIN_WINDOW",
+        "MILLSTREAM_TRAINER_SEED",
+        "MILLSTREAM_GATE_MIN_CLICKS",
+    ]
+    assert {"disk", "cluster", "model", "ports"} <= states(findings).keys()
+
+
+def test_a_part_that_breaks_is_a_finding_and_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MILLSTREAM_HOME", str(tmp_path))
+    monkeypatch.setenv("MILLSTREAM_KAFKA_BOOTSTRAP", f"127.0.0.1:{free_port()}")
+    (tmp_path / "registry").write_text("a file where a directory should be")
+    monkeypatch.setattr("deploy.doctor.connect_admin", lambda _: 1 / 0)
+    findings = examine()
+
+    assert Finding("fail", "cluster", "division by zero") in findings
+    assert states(findings)["ports"] in {"ok", "warn"}

@@ -1,10 +1,15 @@
 """What keeps a client from a cluster is told by name: on one real broker with a listener for each way to fail."""
 
+import logging
+import socket
+
 import pytest
+from kafka.errors import KafkaConnectionError, KafkaTimeoutError
 
 from deploy import local_kafka
 from deploy.doctor import examine_cluster
 from deploy.local_kafka import LocalKafka, free_port
+from stream.cluster_failure import connection_failures, failure_line, silent_addresses
 from stream.settings import JoinSettings, KafkaSettings
 from stream.topic_admin import ClusterError, apply_topics, connect_admin
 
@@ -46,6 +51,34 @@ def failure(kafka: KafkaSettings) -> str:
     return str(raised.value)
 
 
+def test_a_refused_handshake_names_the_settings_of_tls_and_no_broker_to_start():
+    kafka = KafkaSettings(bootstrap="broker-1:9093", security_protocol="SSL")
+    cause = KafkaConnectionError("Handshake failed: [SSL: CERTIFICATE_VERIFY_FAILED] unable to get local issuer")
+    said = failure_line(kafka, KafkaTimeoutError("Unable to bootstrap"), [cause])
+
+    assert said.startswith("TLS to Kafka at broker-1:9093 failed ([SSL: CERTIFICATE_VERIFY_FAILED]")
+    assert "MILLSTREAM_KAFKA_SSL_CAFILE" in said
+
+
+def test_what_the_client_would_only_log_is_collected_and_not_shown(caplog: pytest.LogCaptureFixture):
+    log = logging.getLogger("kafka.net.manager")
+    with connection_failures() as causes:
+        log.warning("Bootstrap connection to %s failed: %s (backoff %.2f secs)", 0, KafkaTimeoutError("late"), 0.1)
+    log.warning("afterwards")
+
+    assert [str(cause) for cause in causes] == [str(KafkaTimeoutError("late"))]
+    assert [record.message for record in caplog.records] == ["afterwards"]
+
+
+def test_silent_addresses_are_told_with_their_reason():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        heard, silent = server.getsockname(), ("127.0.0.1", free_port())
+        found = silent_addresses([heard, silent, ("nobody.invalid", 1)])
+
+    assert set(found) == {silent, ("nobody.invalid", 1)}
+    assert isinstance(found[silent], ConnectionRefusedError)
+
+
 @pytest.mark.kafka
 def test_the_right_password_opens_the_cluster(addresses: dict[str, str]):
     connect_admin(sasl(addresses)).close()
@@ -72,7 +105,8 @@ def test_a_mechanism_that_the_broker_has_not_is_named(addresses: dict[str, str])
 @pytest.mark.kafka
 @pytest.mark.parametrize("protocol", ["PLAINTEXT", "SSL"])
 def test_another_protocol_than_the_broker_speaks_is_named(addresses: dict[str, str], protocol: str):
-    assert "MILLSTREAM_KAFKA_SECURITY_PROTOCOL" in failure(sasl(addresses, security_protocol=protocol))
+    kafka = KafkaSettings(bootstrap=addresses["SASL"], security_protocol=protocol)
+    assert "MILLSTREAM_KAFKA_SECURITY_PROTOCOL" in failure(kafka)
 
 
 @pytest.mark.kafka

@@ -53,3 +53,12 @@ def test_an_error_of_the_system_names_the_file_before_the_reason():
     with pytest.raises(OSError, match="absent") as raised:
         Path("absent.txt").read_text()
     assert error_line(raised.value) == "absent.txt: no such file or directory"
+
+
+def test_a_misspelt_secret_is_not_shown(tmp_path, monkeypatch):
+    path = tmp_path / "wrong.toml"
+    path.write_text("[kafka]\nsasl_pasword = 'hunter2'\n")
+    monkeypatch.setenv("MILLSTREAM_CONFIG", str(path))
+    with pytest.raises(ValidationError) as raised:
+        KafkaSettings()
+    assert error_line(raised.value) == "sasl_pasword is no setting of [kafka]"

@@ -1,4 +1,5 @@
 import logging
+import os
 import signal
 from collections.abc import Callable, Iterator
 
@@ -10,13 +11,16 @@ from stream.process_start import REFUSED, end_with, require_cluster, start_proce
 from stream.settings import JoinSettings
 from stream.topic_admin import ClusterError
 
+STOPPING = (signal.SIGTERM, signal.SIGINT)
+
 
 @pytest.fixture(autouse=True)
 def _this_process_stays_as_it_is() -> Iterator[None]:
-    handler, root = signal.getsignal(signal.SIGTERM), logging.getLogger()
+    before, root = {number: signal.getsignal(number) for number in STOPPING}, logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield
-    signal.signal(signal.SIGTERM, handler)
+    for number, handler in before.items():
+        signal.signal(number, handler)
     root.handlers[:] = handlers
     root.setLevel(level)
 
@@ -71,3 +75,10 @@ def test_a_cluster_that_does_not_answer_is_an_error(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("MILLSTREAM_KAFKA_BOOTSTRAP", f"127.0.0.1:{free_port()}")
     with pytest.raises(ClusterError, match="no Kafka answers"):
         require_cluster()
+
+
+@pytest.mark.parametrize("number", STOPPING)
+def test_a_process_that_is_stopped_while_it_starts_ends_well(number: signal.Signals):
+    with pytest.raises(SystemExit) as ended:
+        start_process("scorer", lambda: os.kill(os.getpid(), number))
+    assert ended.value.code == 0

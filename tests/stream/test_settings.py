@@ -102,3 +102,18 @@ def test_a_number_is_finite(monkeypatch, value):
 def test_a_prefix_that_no_topic_may_have_is_refused():
     with pytest.raises(ValidationError, match="topic_prefix"):
         KafkaSettings(topic_prefix="my shop/")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"security_protocol": "SASL_SSL"}, "needs MILLSTREAM_KAFKA_SASL_USERNAME"),
+        ({"security_protocol": "SASL_SSL", "sasl_username": "u"}, "MILLSTREAM_KAFKA_SASL_PASSWORD"),
+        ({"sasl_username": "u", "sasl_password": "hunter2"}, "set MILLSTREAM_KAFKA_SECURITY_PROTOCOL=SASL_SSL"),
+    ],
+)
+def test_credentials_and_protocol_go_together(settings, message):
+    with pytest.raises(ValidationError) as raised:
+        KafkaSettings(**settings)
+    assert message in error_line(raised.value)
+    assert "hunter2" not in error_line(raised.value)
