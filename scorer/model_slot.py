@@ -13,7 +13,7 @@ from scorer.features import NumericStatistics
 from scorer.golden import golden_impressions, golden_problem, golden_z
 from scorer.manifest import Manifest
 from scorer.registry import ModelRegistry
-from scorer.settings import ScorerSettings
+from scorer.settings import Precision, ScorerSettings
 from scorer.version_files import SHARED_FILES
 from scorer.version_store import RegistryError
 from stream.events import ModelRelease
@@ -38,6 +38,7 @@ class StagedVersion:
         version: Its name.
         tensors: The tensors that differ between versions of a line, on the live model's device.
         statistics: Of the numeric features.
+        precision: Arithmetic of its line: another line's version may be shaped alike and computed otherwise.
         digests: sha256 by file name.
         digest: sha256 of its manifest.
     """
@@ -46,6 +47,7 @@ class StagedVersion:
     digest: str
     tensors: Mapping[str, Tensor]
     statistics: NumericStatistics
+    precision: Precision
     digests: Mapping[str, str]
 
 
@@ -108,6 +110,7 @@ class ModelSlot:
                 digest=live.digest,
                 tensors=kept,
                 statistics=live.statistics,
+                precision=live.precision,
                 digests=live.digests,
             )
             new = replace(
@@ -115,6 +118,7 @@ class ModelSlot:
                 version=staged.version,
                 digest=staged.digest,
                 statistics=staged.statistics,
+                precision=staged.precision,
                 digests=staged.digests,
             )
             self.engine.replace(new, staged.tensors)  # 8
@@ -150,6 +154,7 @@ class ModelSlot:
             digest=candidate.digest,
             tensors={name: parameter.detach() for name, parameter in trained.items()},
             statistics=candidate.statistics,
+            precision=candidate.precision,
             digests=candidate.digests,
         )
 

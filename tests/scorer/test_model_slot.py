@@ -77,6 +77,19 @@ def test_a_release_serves_after_the_switch_and_not_before(registry, slot):
     assert slot.results["switched"] == 1
 
 
+def test_a_version_of_another_line_of_the_same_shape_serves_in_its_own_precision(registry, slot):
+    other = dataclasses.replace(registry.load(slot.version), version="ffffffff-000003", precision="bf16")
+    digest = registry.publish(other, created_ms=2)
+    release = ModelRelease(
+        alias="champion", version=other.version, digest=digest, location="", reason="rolled_back", created_ms=2
+    )
+    before = slot.version
+    slot.switch(slot.prepare(release, registry))
+    assert (slot.version, slot.engine.bundle.precision) == ("ffffffff-000003", "bf16")
+    slot.switch(slot.previous)
+    assert (slot.version, slot.engine.bundle.precision) == (before, "fp32")
+
+
 def test_the_switch_keeps_the_addresses_of_the_live_tensors(registry, slot):
     addresses = {name: tensor.data_ptr() for name, tensor in slot.engine.bundle.model.state_dict().items()}
     slot.switch(slot.prepare(publish(registry, 1), registry))
