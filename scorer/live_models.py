@@ -89,13 +89,19 @@ class ReleaseLoader:
         latest = dict(releases)
         next_log_at = 0.0
         while True:
-            bundle = self._load_first(latest)
+            bundle, problems = self._load_first(latest)
             if bundle is not None:
+                for problem in problems:
+                    log.error("release_unusable", message=problem)
                 log.info("model_loaded", version=bundle.version, precision=bundle.precision)
                 return bundle, latest
             if time.monotonic() >= next_log_at:
                 next_log_at = time.monotonic() + WAIT_LOG_SECONDS
-                log.info("waiting_for_champion", remedy="'millstream models init' announces the first version")
+                if problems:
+                    remedy = "it is tried again until it can be read; 'millstream doctor' says what is wrong"
+                    log.error("waiting_for_champion", unusable=problems, remedy=remedy)
+                else:
+                    log.info("waiting_for_champion", remedy="'millstream models init' announces the first version")
             # What could not be read may become readable, so every round tries again.
             try:
                 latest |= {release.alias: release for release in follower.poll(timeout_ms=1_000)}
@@ -103,18 +109,15 @@ class ReleaseLoader:
                 log.warning("releases_unreadable", message=str(error))
                 time.sleep(1.0)
 
-    def _load_first(self, latest: Mapping[Alias, ModelRelease]) -> ModelBundle | None:
+    def _load_first(self, latest: Mapping[Alias, ModelRelease]) -> tuple[ModelBundle | None, list[str]]:
+        problems: list[str] = []
         for alias in SERVING_ALIASES:
-            release = latest.get(alias)
-            if release is None:
-                continue
-            try:
-                return self.load(release)
-            except (RegistryError, OSError) as error:
-                structlog.get_logger(__name__).error(
-                    "release_unusable", alias=alias, version=release.version, message=str(error)
-                )
-        return None
+            if (release := latest.get(alias)) is not None:
+                try:
+                    return self.load(release), problems
+                except (RegistryError, OSError) as error:
+                    problems.append(f"{alias} {error}")
+        return None, problems
 
 
 class LiveModels:

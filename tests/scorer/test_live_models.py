@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
+import structlog
 from kafka.errors import KafkaConnectionError
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
@@ -154,6 +155,26 @@ def test_a_broken_champion_at_the_start_lets_its_predecessor_serve(
     (published.registry.path(champion.version) / "trained.safetensors").write_bytes(b"junk")
     models = live_models(published, shown, champion, published.release(0, "previous"))
     assert models.version == "00000000-000000"
+
+
+def test_a_wait_for_a_registry_says_now_and_then_what_cannot_be_used(published: Published) -> None:
+    release = published.release(0)
+    hidden = published.registry.root.rename(published.root / "hidden")
+
+    class Mounting(SilentFollower):
+        polls = 0
+
+        def poll(self, timeout_ms: int = 0) -> list[ModelRelease]:
+            self.polls += 1
+            if self.polls == 20:
+                hidden.rename(published.registry.root)
+            return []
+
+    with structlog.testing.capture_logs() as logs:
+        bundle, _ = ReleaseLoader(CPU, published.registry.root).wait_for_champion(Mounting(), {"champion": release})
+    assert bundle.version == release.version
+    [waiting] = [line for line in logs if line["event"] == "waiting_for_champion"]
+    assert "MILLSTREAM_REGISTRY_DIRECTORY" in waiting["unusable"][0]
 
 
 def test_a_location_that_is_no_path_is_refused_with_the_remedy(published: Published) -> None:
