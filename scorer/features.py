@@ -1,5 +1,6 @@
 """The featurizer: impressions become token ids, a position and numbers. Scorer and trainer use this one."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,6 +16,15 @@ from scorer.feature_spec import FeatureSpec
 from stream.events import Impression
 
 TOKENIZER_FILE = "tokenizer.json"
+
+_CHARS_PER_TOKEN = 100
+"""WordPiece reads a longer word as one unknown token, so that no token that counts lies beyond so many characters."""
+
+_REMEMBERED_CHARS = 256
+"""A longer text is tokenised each time: 50,000 whole descriptions would fill the memory."""
+
+_WORD = re.compile("[^ \t\n\r\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+")
+"""Between words lies what the tokenizer takes for space; it drops other control characters and joins what they part."""
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -65,7 +75,7 @@ class Featurizer:
     Args:
         tokenizer_dir: Directory that holds `tokenizer.json` of a BERT (WordPiece) tokenizer.
         spec: What to read.
-        cached_segments: Texts whose ids are kept; the least recently used one leaves first.
+        cached_segments: Texts whose ids are kept, long ones excepted; the least recently used one leaves first.
 
     Attributes:
         tokenizer_json: The bytes of `tokenizer.json`: the directory may be pruned while this object lives.
@@ -87,7 +97,8 @@ class Featurizer:
         self.sep_token_id = self._special("[SEP]")
         self.unknown_token_id = self._special("[UNK]")
         self._longest = max(spec.max_query_tokens, spec.max_item_tokens, spec.max_history_tokens)
-        self._segment: Callable[[str], list[int]] = lru_cache(maxsize=cached_segments)(self._tokenize)
+        self._max_chars = _CHARS_PER_TOKEN * (self._longest + 1)
+        self._remembered: Callable[[str], list[int]] = lru_cache(maxsize=cached_segments)(self._tokenize)
 
     def encode(self, impressions: Sequence[Impression]) -> list[EncodedRow]:
         """Return one row per impression, in order. Pure but for the cache of token ids."""
@@ -123,8 +134,12 @@ class Featurizer:
         limit = np.finfo(np.float32).max
         return np.clip(numeric, -limit, limit).astype(np.float32)
 
+    def _segment(self, text: str) -> list[int]:
+        return self._remembered(text) if len(text) <= _REMEMBERED_CHARS else self._tokenize(text)
+
     def _tokenize(self, text: str) -> list[int]:
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids[: self._longest]
+        beginning = _beginning(text, self._max_chars)
+        ids: list[int] = self._tokenizer.encode(beginning, add_special_tokens=False).ids[: self._longest]
         return ids
 
     def _special(self, token: str) -> int:
@@ -133,6 +148,20 @@ class Featurizer:
             message = f"the tokenizer in {self.tokenizer_dir} has no {token} token; Millstream reads BERT tokenizers"
             raise ValueError(message)
         return int(token_id)
+
+
+def _beginning(text: str, max_chars: int) -> str:
+    """Return what is read of a text: of a long one the first words, so many characters without the space between."""
+    if len(text) <= max_chars:
+        return text
+    words: list[str] = []
+    room = max_chars
+    for word in _WORD.finditer(text):
+        words.append(text[word.start() : min(word.end(), word.start() + room)])
+        room -= len(words[-1])
+        if room == 0:
+            break
+    return " ".join(words)
 
 
 class NumericStatistics:

@@ -1,5 +1,6 @@
 """What goes over HTTP to and from the service, as JSON."""
 
+import re
 from typing import Annotated, Any
 
 import msgspec
@@ -7,11 +8,12 @@ from msgspec import Meta, Struct
 
 from scorer.feature_spec import FeatureSpec
 from stream.events import Impression
+from stream.unknown_fields import hint
 
 _Position = Annotated[int, Meta(ge=0, le=10_000)]
 
 
-class ScoreRow(Struct, frozen=True, kw_only=True):
+class ScoreRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One row to score: the fields of an impression that a model reads; a whole impression will do.
 
     Attributes:
@@ -21,6 +23,7 @@ class ScoreRow(Struct, frozen=True, kw_only=True):
         position: 1-based place in the list; 0 when unknown.
         numeric: Further features by name.
         impression_id: Comes back with the score.
+        type, event_time_ms, item_id, user_id, served, schema_version: Of an impression; not read.
     """
 
     item_text: str
@@ -29,15 +32,21 @@ class ScoreRow(Struct, frozen=True, kw_only=True):
     position: _Position = 0
     numeric: dict[str, float | None] = {}
     impression_id: str = ""
+    type: Any = None
+    event_time_ms: Any = None
+    item_id: Any = None
+    user_id: Any = None
+    served: Any = None
+    schema_version: Any = None
 
 
-class ScoreRequest(Struct, frozen=True):
+class ScoreRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """Body of POST /score."""
 
     impressions: Annotated[tuple[ScoreRow, ...], Meta(min_length=1)]
 
 
-class RankItem(Struct, frozen=True, kw_only=True):
+class RankItem(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One candidate of a ranking."""
 
     item_id: str
@@ -45,7 +54,7 @@ class RankItem(Struct, frozen=True, kw_only=True):
     numeric: dict[str, float | None] = {}
 
 
-class RankRequest(Struct, frozen=True, kw_only=True):
+class RankRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Body of POST /rank: one user, one query, many items.
 
     Attributes:
@@ -112,6 +121,23 @@ class ErrorResponse(Struct, frozen=True):
     """Body of every response that is not 2xx."""
 
     error: ErrorBody
+
+
+_MESSAGES = (ScoreRequest, ScoreRow, RankRequest, RankItem)
+_UNKNOWN = re.compile(r"unknown field `(.*?)`")
+
+
+def unknown_field(reason: str) -> str | None:
+    """Return what to say of a body that was refused for a field that nobody reads; None if that was not why.
+
+    Args:
+        reason: Why it was refused; names the field and its place.
+    """
+    found = _UNKNOWN.search(reason)
+    if found is None:
+        return None
+    known = {name for message in _MESSAGES for name in message.__struct_encode_fields__}
+    return f"{reason}{hint(found[1], known)}"
 
 
 def score_impressions(request: ScoreRequest) -> list[Impression]:

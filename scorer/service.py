@@ -15,6 +15,7 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from msgspec import Struct
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from scorer.engine import ScoredBatch
 from scorer.first_champion import FirstChampion
@@ -31,6 +32,7 @@ from scorer.http_messages import (
     rank_impressions,
     request_schema,
     score_impressions,
+    unknown_field,
 )
 from scorer.live_models import LiveModels, ReleaseLoader
 from scorer.progressive import sigmoid
@@ -46,6 +48,9 @@ from stream.releases import ReleaseFollower
 from stream.settings import KafkaSettings, MetricsSettings
 
 METRICS_PORT = 9106
+
+CLIENT_GONE = 499
+"""Status, as nginx counts it, of a request whose client left before it was read: nobody's failure."""
 
 Message = TypeVar("Message", bound=Struct)
 
@@ -195,6 +200,8 @@ async def _decode(request: Request, message: type[Message], settings: ServiceSet
     try:
         return from_json(bytes(body), message, "what this route reads", "the body")
     except UndecodableError as error:
+        if unknown := unknown_field(str(error)):
+            raise RefusedError(422, "unknown_field", unknown) from error
         raise RefusedError(400, "malformed", str(error)) from error
 
 
@@ -258,6 +265,11 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(RefusedError)
     async def refused(_request: Request, error: RefusedError) -> Response:
         return _error(error.status, error.code, str(error))
+
+    @app.exception_handler(ClientDisconnect)
+    async def client_gone(_request: Request, _gone: ClientDisconnect) -> Response:
+        # Nobody reads it; it is counted.
+        return _error(CLIENT_GONE, "client_gone", "the client left before its request was read")
 
     @app.exception_handler(HTTPException)
     async def http_error(_request: Request, error: HTTPException) -> Response:

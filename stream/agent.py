@@ -16,6 +16,7 @@ from stream.partition_join import PartitionJoin
 from stream.producer_watch import ProducerWatch
 from stream.settings import JoinSettings, KafkaSettings
 from stream.topics import topic_name
+from stream.unknown_fields import UnknownFields
 from stream.watchdog import Progress, start_watchdog
 
 _READ_AT_ONCE = 500
@@ -70,6 +71,7 @@ class JoinAgent:
         self._producers = ProducerWatch(
             kafka.partitions, lambda mistake: metrics.producer_mistakes.labels(mistake).inc()
         )
+        self._unknown_fields = UnknownFields(metrics.unknown_fields.inc)
         # Younger than the quiet time, so that silence is not over before a waiting record shows.
         self.backlog = AdapterBacklog(kafka, max_age_seconds=min(5.0, settings.quiet_seconds / 2))
 
@@ -125,6 +127,7 @@ class JoinAgent:
         record_time_ms = min(int(message.timestamp * 1000), _now_ms())
         if event := join.receive(message.key, message.value, message.offset, record_time_ms):
             self._producers.look(event, message.key, message.partition, message.offset, record_time_ms)
+            self._unknown_fields.look(event, message.value or b"")
         # Held for a window to be acknowledged: only its offset is needed.
         message.key = message.value = message.headers = None
         self._messages[message.partition].append(message)

@@ -67,6 +67,9 @@ class JoinMetrics:
             "mistake",
             MISTAKES,
         )
+        self.unknown_fields = Counter(
+            "millstream_stream_unknown_fields_total", "Events with a field that nobody reads", registry=registry
+        )
         self.windows_cut = Counter(
             "millstream_stream_windows_cut_total", "Windows closed early at the memory bound", registry=registry
         )

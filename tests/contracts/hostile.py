@@ -40,11 +40,13 @@ from stream.producer_ledger import LedgerWriter, read_producer_ledger
 from stream.recorded_log import LogError, read_log, write_events
 from stream.settings import JoinSettings, KafkaSettings
 from stream.topic_log import LogRecord
+from stream.unknown_fields import UnknownFields
 from tests.contracts.test_event_bytes import CLICK, EXAMPLES, IMPRESSION, LABELED, RELEASE
 from tests.doubles import tiny_registry
 from tests.trainer.test_checkpoint import checkpoint
 from trainer.backtest.arms import ArmError, read_arms
 from trainer.backtest.beginning import KnownBeginning
+from trainer.backtest.predictions import SCHEMA as PREDICTIONS_SCHEMA
 from trainer.backtest.predictions import Predictions, write_predictions
 from trainer.backtest.results import Results, ResultsError
 from trainer.backtest.rounds import rounds_table
@@ -211,6 +213,10 @@ def _receive(raw: bytes, _: Path) -> object:
     return join.outbox
 
 
+def _look_for_fields(raw: bytes, _: Path) -> None:
+    UnknownFields(lambda: None).look(IMPRESSION, raw)
+
+
 def _account(raw: bytes, _: Path) -> object:
     topics = {"events": "events", "labeled": "labeled-impressions", "examples": "weighted-examples"}
     conservation = Conservation(Settled(join={}, scorer={}, trainer={}), topics)  # type: ignore[arg-type]
@@ -372,9 +378,7 @@ def _settings_file(raw: bytes, directory: Path) -> object:
 
 
 def _no_predictions() -> Predictions:
-    return Predictions(
-        index=np.zeros(0), label=np.zeros(0), z_live=np.zeros(0), z_frozen=np.zeros(0), click_probability=np.zeros(0)
-    )
+    return Predictions(**{name: np.zeros(0) for name in PREDICTIONS_SCHEMA.names})
 
 
 def _predictions_file(directory: Path) -> bytes:
@@ -451,6 +455,7 @@ DECODERS: dict[str, list[Decoder]] = {
         Decoder("PartitionJoin.receive", _fixed(encode(IMPRESSION)), _receive, ()),
         Decoder("Conservation", _fixed(encode(LABELED)), _account, ()),
     ],
+    "stream/unknown_fields.py": [Decoder("UnknownFields", _fixed(encode(IMPRESSION)), _look_for_fields, ())],
     "stream/example_batch.py": [
         Decoder("decode_examples", _fixed(BATCH), lambda raw, _: decode_examples(raw), (EventError,)),
     ],

@@ -5,6 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from river.stats import Var
 from tokenizers import Tokenizer
 
@@ -206,3 +208,36 @@ def test_a_batch_is_padded_behind_the_tokens(featurizer):
     assert batch.position_B.tolist() == [0, 4]
     assert batch.numeric_BF.dtype == torch.float32
     assert batch.numeric_BF.tolist() == [[0.0, 1.0]] * 2
+
+
+WORD = st.text("abcdefgh é,.ßñ日本", min_size=1, max_size=100)
+SPACE = st.sampled_from([" ", "\n", "\t ", "\u3000", "\u00a0", " " * 10_000])
+
+
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(parts=st.lists(st.tuples(WORD, SPACE), min_size=1, max_size=200))
+def test_of_a_long_text_the_same_tokens_are_read_as_without_the_cut(featurizer, parts):
+    text = "".join(word + space for word, space in parts) * 2
+    whole = featurizer._tokenizer.encode(text, add_special_tokens=False).ids
+    assert featurizer._tokenize(text) == whole[: featurizer._longest]
+
+
+@pytest.mark.parametrize("text", ["a" * 4_000_000, " " * 4_000_000 + "red hat", "red," * 1_000_000, "\x00" * 4_000_000])
+def test_of_an_endless_text_only_the_beginning_reaches_the_tokenizer(featurizer, text, monkeypatch):
+    read = []
+    tokenizer = featurizer._tokenizer
+
+    class Watched:
+        def encode(self, text, **arguments):
+            read.append(len(text))
+            return tokenizer.encode(text, **arguments)
+
+    monkeypatch.setattr(featurizer, "_tokenizer", Watched())
+    featurizer.encode([tiny_impression(item_text=text, query="", history=())])
+    assert max(read) <= 2 * featurizer._max_chars
+
+
+def test_long_texts_are_not_remembered(featurizer):
+    before = featurizer._remembered.cache_info().currsize
+    featurizer.encode([tiny_impression(item_text="hat " * 100, query="hat", history=())])
+    assert featurizer._remembered.cache_info().currsize == before + 1

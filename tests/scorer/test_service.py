@@ -1,4 +1,5 @@
 import asyncio
+import re
 import socket
 import threading
 from collections.abc import AsyncIterator
@@ -8,15 +9,18 @@ import pytest
 from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient, Response
 from prometheus_client import CollectorRegistry
+from prometheus_client.samples import Sample
+from structlog.testing import capture_logs
 
 from scorer.engine import Engine
+from scorer.http_messages import ScoreRow
 from scorer.model_slot import ModelSlot
 from scorer.progressive import sigmoid
 from scorer.service import create_service, listen
 from scorer.service_metrics import ServiceMetrics
 from scorer.service_settings import ServiceSettings
 from scorer.settings import ScorerSettings
-from stream.events import Impression
+from stream.events import Impression, encode
 from tests.doubles import TINY_LINE, tiny_bundle, tiny_impression
 
 SETTINGS = ServiceSettings(max_rows=20, max_body_bytes=20_000, max_concurrent=1)
@@ -212,3 +216,54 @@ def test_a_taken_port_is_told_with_its_setting() -> None:
 def test_an_address_of_another_machine_is_told_with_its_setting() -> None:
     with pytest.raises(ValueError, match=r"192\.0\.2\.1.*MILLSTREAM_SERVICE_HOST"):
         listen(ServiceSettings(host="192.0.2.1"))
+
+
+async def test_a_client_that_leaves_is_no_failure_of_the_service(slot: ModelSlot, registry: CollectorRegistry) -> None:
+    service = create_service(lambda: LoadedModels(slot), SETTINGS, ServiceMetrics(registry))
+    scope = {"type": "http", "method": "POST", "path": "/score", "query_string": b"", "headers": []}
+    received = iter([{"type": "http.request", "body": b'{"impr', "more_body": True}])
+    sent = []
+
+    async def receive():
+        return next(received, {"type": "http.disconnect"})
+
+    async def send(message):
+        sent.append(message)
+
+    with capture_logs() as logs:
+        await service(scope, receive, send)
+    assert logs == []
+    requests = {sample.labels["status"]: sample.value for sample in _samples(registry, "requests_total", "/score")}
+    assert requests == {"200": 0, "499": 1}
+
+
+def _samples(registry: CollectorRegistry, name: str, route: str) -> list[Sample]:
+    return [
+        sample
+        for family in registry.collect()
+        for sample in family.samples
+        if sample.name == f"millstream_service_{name}" and sample.labels["route"] == route
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "what"),
+    [
+        ("/score", {"impressions": [{"item_text": "hat", "querry": "red"}]}, r"querry.*impressions\[0\].*mean query"),
+        ("/score", {"rows": [{"item_text": "hat"}]}, "rows"),
+        ("/rank", {"items": [{"item_id": "a", "item_text": "hat"}], "topp": 1}, "topp.*mean top"),
+        ("/rank", {"items": [{"item_id": "a", "item_text": "hat", "text": "x"}]}, "text.*mean item_text"),
+    ],
+)
+async def test_a_field_that_nobody_reads_is_refused_with_the_nearest_name(
+    client: AsyncClient, path: str, body: dict, what: str
+) -> None:
+    response = await client.post(path, json=body)
+    assert (response.status_code, code(response)) == (422, "unknown_field")
+    assert re.search(what, response.json()["error"]["message"])
+
+
+async def test_a_whole_impression_may_be_sent_to_be_scored(client: AsyncClient) -> None:
+    body = b'{"impressions":[' + encode(tiny_impression(1)) + b"]}"
+    assert (await client.post("/score", content=body)).status_code == 200
+    assert set(Impression.__struct_encode_fields__) <= set(ScoreRow.__struct_encode_fields__)
