@@ -16,7 +16,10 @@ A bot's ten thousand clicks on one impression must not outgrow a record.
 """
 
 _MAX_POLL_GAP_MS = 5_000
-"""A longer gap between two looks at the end of the log means that the broker was away: silence starts anew."""
+"""A longer gap between two looks at the end of the log means that the broker was away: silence starts anew.
+
+So it does when the clock was set back, or the windows would wait until it is where it was.
+"""
 
 _STRENGTH: dict[ClickKind, int] = {"click": 0, "cart": 1, "purchase": 2}
 
@@ -118,6 +121,7 @@ class LabelJoin:
         self._lateness_ms = int(settings.lateness_seconds * 1000)
         self._orphan_wait_ms = int(settings.orphan_wait_seconds * 1000)
         self._quiet_ms = int(settings.quiet_seconds * 1000)
+        self._max_waiting = settings.max_pending
         self._early_negative = settings.early_negative
         self._from_start = from_start
         self._first_ms: int | None = None
@@ -183,7 +187,7 @@ class LabelJoin:
         if not at_end or self._first_ms is None:
             self._silent_since_ms = None
             return []
-        if self._silent_since_ms is None or gap_ms > _MAX_POLL_GAP_MS:
+        if self._silent_since_ms is None or not 0 <= gap_ms <= _MAX_POLL_GAP_MS:
             self._silent_since_ms = now_ms
         silence_ms = now_ms - self._silent_since_ms
         # The watermark itself stays: events that come after all are judged by event time alone.
@@ -227,7 +231,7 @@ class LabelJoin:
         waiting[held.click.click_id] = held
         self._waiting.append(held)
         self._num_waiting += 1
-        return []
+        return self._expire(None, keep=self._max_waiting)
 
     def _attach(self, pending: _Pending, held: _HeldClick, offset: int) -> list[Outcome]:
         """Give a click to its impression; `offset` is the later of their two records."""
@@ -298,13 +302,14 @@ class LabelJoin:
         )
         return Label(labeled, (pending.offset, *(held.offset for held in clicks)))
 
-    def _expire(self, watermark_ms: int | None) -> list[Outcome]:
-        """Give up the clicks that have waited long enough; all of them without a watermark."""
+    def _expire(self, watermark_ms: int | None, *, keep: int = 0) -> list[Outcome]:
+        """Give up the clicks that have waited long enough; without a watermark all but the `keep` newest."""
         outcomes: list[Outcome] = []
         while self._waiting:
             held = self._waiting[0]
             if not held.matched:
-                if watermark_ms is not None and held.time_ms + self._orphan_wait_ms >= watermark_ms:
+                waited = watermark_ms is None or held.time_ms + self._orphan_wait_ms < watermark_ms
+                if self._num_waiting <= keep or not waited:
                     break
                 waiting = self._waiting_by_id[held.click.impression_id]
                 del waiting[held.click.click_id]

@@ -168,7 +168,8 @@ class JoinSettings(MillstreamSettings, group="join"):
     max_pending: int = Field(
         500_000,
         ge=1,
-        description="impressions held per worker; above it the oldest windows close early, flagged window_cut",
+        description="impressions held per worker; above it the oldest windows close early, flagged window_cut; as many "
+        "clicks may wait in a partition, above it the oldest are orphaned",
     )
     early_negative: bool = Field(
         False,

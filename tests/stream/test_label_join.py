@@ -221,6 +221,12 @@ def test_silence_starts_anew_when_the_broker_was_away():
     assert feed.silence(35, 42).labels == {"a": 0}
 
 
+def test_silence_starts_anew_when_the_clock_is_set_back():
+    feed = Feed()(shown("a", 0)).silence(1000, 1004)
+    assert feed.silence(4, 12).labels == {}
+    assert feed.silence(13, 16).labels == {"a": 0}
+
+
 def test_a_record_ends_the_silence():
     feed = Feed()(shown("a", 0)).silence(0, 4)
     feed(clicked("a", 4)).silence(5, 9)
@@ -230,6 +236,13 @@ def test_a_record_ends_the_silence():
 def test_silence_does_not_move_the_watermark():
     feed = Feed()(shown("a", 0)).silence(0, 30)
     assert feed(shown("b", 2), clicked("b", 11), shown("c", 14)).labels == {"a": 0, "b": 1}
+
+
+def test_above_the_memory_bound_the_oldest_waiting_clicks_are_orphaned():
+    few = SETTINGS.model_copy(update={"max_pending": 2})
+    feed = Feed(few)(*(clicked(f"i{number}", 0, click=f"k{number}") for number in range(4)))
+    assert feed.lost == [("k0", "orphaned_click"), ("k1", "orphaned_click")]
+    assert feed.join.num_waiting == 2
 
 
 def test_silence_gives_up_waiting_clicks():
