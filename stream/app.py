@@ -188,10 +188,10 @@ def follow_topics(app: faust.App, kafka: KafkaSettings, topics: Collection[str],
     """
     identities = TopicIdentities(kafka, topics)
 
-    def begin_again(remade: Collection[str]) -> None:
+    async def begin_again(remade: Collection[str]) -> None:
         metrics.topics_remade.inc(len(remade))
         consumer: OrderedConsumer = app.consumer  # type: ignore[assignment]
-        consumer.begin_again(remade)
+        await consumer.begin_again(remade)
 
     async def follow() -> None:
         await identities.follow(begin_again)

@@ -3,6 +3,7 @@
 Transactions leave holes: a commit marker takes an offset and is no record, and what was aborted is never handed out.
 """
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -10,6 +11,9 @@ from typing import Any, ClassVar
 import faust
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from faust.types import TP, ConsumerT
+
+_REMADE_SECONDS = 60.0
+"""So long a worker waits to be given partitions of a topic that was made anew; later ones were begun by others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,12 @@ class _ConsumerThread(AIOKafkaConsumerThread):
             first = min(before.first, batch[0].offset) if before else batch[0].offset
             self.handed_out[TP(*partition)] = HandedOut(first, batch[-1].offset + 1)
         return records
+
+    async def rejoin(self) -> None:
+        """Learn what topics there are now, and have the group share out their partitions anew."""
+        client = self._ensure_consumer()
+        await client._client.force_metadata_update()  # noqa: SLF001
+        client._coordinator.request_rejoin()  # noqa: SLF001
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         self.handed_out.clear()
@@ -79,33 +89,33 @@ class OrderedConsumer(Consumer):
         super().__init__(*args, **options)
         self._read_offset = _NeverRead()
         self._num_assignments = 0
-        self._remade: set[str] = set()
+        self._remade: dict[str, float] = {}
 
     def handed_out(self, partition: TP) -> HandedOut | None:
         """Return what the client has handed out of an assigned partition; None before the first record."""
         return self._thread.handed_out.get(partition)
 
-    def begin_again(self, topics: Iterable[str]) -> None:
+    async def begin_again(self, topics: Iterable[str]) -> None:
         """Read topics that were made anew from their beginning; a rebalance makes every reader forget the old ones."""
-        self._remade.update(topics)
-        coordinator = self._thread._consumer._coordinator  # type: ignore[union-attr]  # noqa: SLF001
-        self._thread.thread_loop.call_soon_threadsafe(coordinator.request_rejoin)
-
-    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Let go of partitions; of a topic that was made anew, the place in the old one must not survive."""
-        await super().on_partitions_revoked(revoked)
-        remade = {partition for partition in revoked if partition.topic in self._remade}
-        self._remade.clear()
-        if remade:
-            for partition in remade:
-                self._acked.pop(partition, None)
-            await self.maybe_wait_for_commit_to_finish()
-            await self._commit(dict.fromkeys(remade, 0))
+        self._remade |= dict.fromkeys(topics, time.monotonic() + _REMADE_SECONDS)
+        await self._thread.call_thread(self._thread.rejoin)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Take partitions, in a generation of this consumer's own: the broker may let a member keep the old number."""
+        # Faust stops it when it gives partitions up, so not where there were none: what is read before its streams run
+        # again would be dropped, and where nothing is committed it does not go back.
+        self.stop_flow()
         self._num_assignments += 1
         self.app.consumer_generation_id = -self._num_assignments
+        topics = {partition.topic for partition in assigned}
+        remade_topics = {topic for topic in topics if self._remade.pop(topic, 0.0) > time.monotonic()}
+        if remade := {partition: 0 for partition in assigned if partition.topic in remade_topics}:
+            for partition in remade:
+                self._acked.pop(partition, None)
+                self._acked_index.pop(partition, None)
+            # The group's place in the old topic may have outlived it.
+            await self._commit(remade)
+            await self.seek_wait(remade)
         await super().on_partitions_assigned(assigned, self.app.consumer_generation_id)
 
     def _new_consumer_thread(self) -> AIOKafkaConsumerThread:

@@ -1,7 +1,7 @@
 """Sees that a topic was deleted and made anew under a running worker: its offsets begin again at 0."""
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import NoReturn
 from uuid import UUID
 
@@ -47,7 +47,7 @@ class TopicIdentities:
         self._ids |= found
         return remade
 
-    async def follow(self, begin_again: Callable[[list[str]], None]) -> NoReturn:
+    async def follow(self, begin_again: Callable[[list[str]], Awaitable[None]]) -> NoReturn:
         """Look for ever, and tell whoever reads the topics which to read from their beginning."""
         while True:
             try:
@@ -61,5 +61,5 @@ class TopicIdentities:
                     message="deleted and made anew while they were read; what was not settled of the old ones is gone, "
                     "the new ones are read from the beginning",
                 )
-                begin_again(remade)
+                await begin_again(remade)
             await asyncio.sleep(_LOOK_SECONDS)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from kafka import KafkaProducer
+from kafka import KafkaAdminClient, KafkaProducer
 
 from stream.events import Click, Impression, decode_labeled, encode
 from stream.settings import KafkaSettings
@@ -212,6 +212,26 @@ def test_bad_records_become_dead_letters_and_repeats_are_counted_once(kafka: Kaf
     }
     offsets = [dict(letter.headers)["millstream.offset"] for letter in letters]
     assert offsets == [b"4", b"5", b"6", b"7", b"8", b"9"]
+
+
+def test_a_topic_made_anew_is_read_from_its_beginning(kafka: KafkaSettings, tmp_path: Path):
+    topic = topic_name("events", kafka)
+    send(kafka, [(b"k", encode(shown(f"old{number}"))) for number in range(20)])
+    with Worker(kafka, "a", tmp_path, window_seconds=1, quiet_seconds=1) as worker:
+        wait_until_settled(kafka)
+        # The new log may be longer than the old one was read, or shorter.
+        for count in (30, 5):
+            admin = KafkaAdminClient(**kafka.client_options())
+            admin.delete_topics([topic])
+            admin.close()
+            wait_for(lambda: apply_topics(kafka) == [topic])
+            send(kafka, [(b"k", encode(shown(f"{count}-{number}"))) for number in range(count)])
+            new = {f"{count}-{number}" for number in range(count)}
+            wait_for(lambda new=new: new <= labeled_ids(kafka))
+            wait_until_settled(kafka)
+        assert worker.metric("millstream_stream_topics_remade_total") == 2
+        assert worker.process.poll() is None
+        assert "topics_remade" in worker.log()
 
 
 def test_sigterm_ends_the_worker_in_seconds_with_open_windows_and_loses_none(kafka: KafkaSettings, tmp_path: Path):
