@@ -5,10 +5,8 @@ import pytest
 from kafka import KafkaAdminClient, TopicPartition
 
 from deploy.audit import run_audit
-from deploy.audit_start import ALWAYS, letters_since
 from stream.settings import KafkaSettings
 from stream.topic_admin import ClusterError
-from stream.topic_log import Extent
 from stream.topics import topic_name
 from tests.deploy.recorded_run import LINE, RecordedRun, complete_run, early_run, write_producer_ledger
 
@@ -99,10 +97,3 @@ def test_after_retention_the_audit_counts_from_what_is_left_and_says_from_where(
     assert report.problems == ()
     assert report.counted_from == {0: 2}
     assert (report.impressions, report.labeled, report.scored) == (4, 3, 3)
-
-
-def test_where_letters_are_deleted_the_count_begins_with_the_oldest_that_is_left():
-    extent = Extent(first={0: 5, 1: 0, 2: 3}, end={0: 9, 1: 4, 2: 3})
-    assert letters_since(extent, {0: 700, 1: 100}, 600) == 700
-    assert letters_since(extent, {0: 500, 1: 100}, 600) == 600
-    assert letters_since(Extent(first={0: 0}, end={0: 9}), {0: 700}, 600) == ALWAYS
