@@ -19,7 +19,7 @@ _REMEDIES = {
 
 
 class StorageError(RuntimeError):
-    """State cannot be written; the message names the path and what to do. What was there before still is."""
+    """State cannot be written, or may not be read; the message names the path and what to do. Nothing was changed."""
 
 
 @contextmanager

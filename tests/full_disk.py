@@ -1,8 +1,12 @@
-"""A disk that takes no more, without filling one."""
+"""A disk that takes no more, without filling one, and files that may not be read, whoever runs the tests."""
 
+import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+_NOBODY = 65534
 
 
 @contextmanager
@@ -14,3 +18,17 @@ def no_file_larger_than(num_bytes: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextmanager
+def no_right_to_read(path: Path) -> Iterator[None]:
+    """Take this user the right to read a file; root, who may read all, is somebody else meanwhile."""
+    user, mode = os.geteuid(), path.stat().st_mode
+    path.chmod(0)
+    if user == 0:
+        os.seteuid(_NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+        path.chmod(mode)

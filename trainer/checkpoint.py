@@ -20,6 +20,7 @@ from torch import Tensor
 
 from stream.codec import UndecodableError, decoded, from_json, text_of
 from stream.durable_files import (
+    StorageError,
     remove_directory,
     sha256,
     storing,
@@ -196,6 +197,7 @@ class CheckpointStore:
 
         Raises:
             CheckpointError: it is missing, damaged, or written by a newer release.
+            StorageError: this user may not read it; going back to an older one would be no remedy.
         """
         directory = self._directory / name
         path = directory / _MANIFEST
@@ -211,6 +213,9 @@ class CheckpointStore:
                     raise CheckpointError(message)
             state = from_json(files[_STATE], LineState, "the state of a line", directory / _STATE)
             tensors = decoded(files[_TENSORS], load, "a file of tensors", directory / _TENSORS)
+        except PermissionError as error:
+            message = f"{error.filename}: permission denied; give this user the right to read the trainer's state"
+            raise StorageError(message) from error
         except (OSError, UndecodableError) as error:
             message = f"{name} cannot be read: {error}"
             raise CheckpointError(message) from error

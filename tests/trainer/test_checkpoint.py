@@ -4,7 +4,7 @@ import torch
 
 from scorer.feature_spec import FeatureSpec
 from stream.durable_files import StorageError
-from tests.full_disk import no_file_larger_than
+from tests.full_disk import no_file_larger_than, no_right_to_read
 from trainer.checkpoint import (
     FORMAT,
     Checkpoint,
@@ -131,3 +131,11 @@ def test_a_full_disk_is_told_and_leaves_the_checkpoints_there_are(store, tmp_pat
         store.write(checkpoint(2))
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-0000000000"]
     assert store.load_latest().state.update == 1
+
+
+def test_a_checkpoint_that_may_not_be_read_is_not_passed_over_for_an_older_one(store, tmp_path):
+    store.write(checkpoint(1))
+    name, _ = store.write(checkpoint(2))
+    with no_right_to_read(tmp_path / name / "state.json"), pytest.raises(StorageError, match="the right to read"):
+        store.load(name)
+    assert store.load_latest().state.update == 2
