@@ -1,18 +1,20 @@
+import time
 from threading import Event, Thread
 
+import msgspec
 import pytest
 from kafka import KafkaProducer
 
 from stream.topics import topic_name
 from trainer.commands import (
+    Command,
     CommandResult,
     KafkaCommandInbox,
     NoAnswerError,
     end_of_commands,
+    refusal,
     send_command,
 )
-
-pytestmark = pytest.mark.kafka
 
 
 class Answering(Thread):
@@ -37,6 +39,7 @@ class Answering(Thread):
         self.join()
 
 
+@pytest.mark.kafka
 def test_a_command_is_answered(kafka):
     trainer = Answering(kafka)
     trainer.start()
@@ -48,12 +51,50 @@ def test_a_command_is_answered(kafka):
     assert [(command.action, command.version) for command in trainer.seen] == [("rollback", "0badcafe-000001")]
 
 
-def test_a_command_without_an_answer_says_so_and_waits_in_the_topic(kafka):
+@pytest.mark.kafka
+def test_without_a_trainer_a_command_says_so_within_seconds(kafka):
+    started = time.monotonic()
     with pytest.raises(NoAnswerError, match="is it running"):
-        send_command(kafka, "pause", timeout_seconds=0.5)
-    assert end_of_commands(kafka) == 1
+        send_command(kafka, "pause")
+    assert time.monotonic() - started < 30
 
 
+@pytest.mark.kafka
+def test_a_busy_trainer_is_told_from_one_that_is_not_there(kafka):
+    busy = KafkaCommandInbox(kafka, 0)
+    try:
+        with pytest.raises(NoAnswerError, match="has received 'pause' and is busy"):
+            send_command(kafka, "pause", timeout_seconds=10)
+    finally:
+        busy.close()
+
+
+@pytest.mark.kafka
+def test_an_expired_command_is_answered_and_not_obeyed(kafka):
+    old = Command(command_id="old", action="rollback", created_ms=time.time_ns() // 1_000_000 - 120_000)
+    producer = KafkaProducer(**kafka.client_options())
+    producer.send(topic_name("trainer-commands", kafka), value=msgspec.json.encode(old), partition=0).get(timeout=10)
+    producer.close()
+    inbox = KafkaCommandInbox(kafka, 0)
+    polled = []
+    while not polled:
+        polled = inbox.poll()
+    inbox.close()
+    assert polled == [(1, None)]
+    # The command and its answer.
+    assert end_of_commands(kafka) == 2
+
+
+@pytest.mark.parametrize("created_ms", [1_700_000_000_000, 0, -(2**62), 2**62])
+def test_a_command_expires_a_minute_after_it_was_sent(created_ms):
+    command = Command(command_id="a", action="rollback", created_ms=created_ms)
+    assert refusal(command, created_ms + 60_000) is None
+    answer = refusal(command, created_ms + 60_001)
+    assert (answer.command_id, answer.done) == ("a", False)
+    assert "void" in answer.message
+
+
+@pytest.mark.kafka
 def test_an_inbox_goes_on_after_the_offset_in_the_checkpoint(kafka):
     for action in ("pause", "resume"):
         with pytest.raises(NoAnswerError):
@@ -66,6 +107,7 @@ def test_an_inbox_goes_on_after_the_offset_in_the_checkpoint(kafka):
     assert [(offset, command.action) for offset, command in polled] == [(2, "resume")]
 
 
+@pytest.mark.kafka
 def test_bytes_that_are_no_command_are_passed(kafka):
     producer = KafkaProducer(**kafka.client_options())
     producer.send(topic_name("trainer-commands", kafka), value=b"{", partition=0).get(timeout=10)
