@@ -11,8 +11,9 @@ from deploy.produced import compare_with_producer
 from stream.settings import KafkaSettings
 from stream.topic_log import TopicLog, committed_offsets
 from stream.topics import TopicKind, topic_name
-from trainer.checkpoint import CheckpointError, LineState, load_latest
+from trainer.checkpoint import CheckpointError, load_latest
 from trainer.ledger import ledger_tables
+from trainer.line_state import LineState
 
 _KINDS: tuple[TopicKind, ...] = ("weighted-examples", "labeled-impressions", "dead-letters", "events")
 """Downstream first: whatever was made from a record of a topic is then inside the extent of the topics before it."""

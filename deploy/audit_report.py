@@ -33,6 +33,7 @@ class RevisedCounts:
     repeated_labels: int
     repeated_scores: int
     before_line: int = 0
+    failed: int = 0
 
     def laws(self) -> list[Law]:
         """Return the conservation laws of revised labels."""
@@ -60,6 +61,8 @@ class AuditReport:
         sampled_out: Scored impressions that the selection left out.
         too_late: Scored impressions so old that a repeat could not be told any more; never learned.
         waiting_to_train: Scored impressions the trainer has not come to.
+        failed: Scored impressions that were chosen and could not be learned, because of an error or of numbers that are
+            not finite.
         before_line: Scored impressions that lie before the start of the trainer's model line, and no line learned.
         joined_clicks: Clicks that came first on a labeled impression.
         further_clicks: Further clicks on it inside its window.
@@ -104,6 +107,7 @@ class AuditReport:
     dead_lettered_later: int
     revised: RevisedCounts | None = None
     before_line: int = 0
+    failed: int = 0
     discarded: int = 0
     produced: int | None = None
     gone: int = 0
@@ -175,8 +179,13 @@ def _label_laws(counts: AuditReport | RevisedCounts) -> list[Law]:
             counts.scored + counts.refused + counts.waiting_to_score,
         ),
         (
-            "scored = trained + sampled out + too late + before the line + waiting",
+            "scored = trained + sampled out + failed + too late + before the line + waiting",
             counts.scored,
-            counts.trained + counts.sampled_out + counts.too_late + counts.before_line + counts.waiting_to_train,
+            counts.trained
+            + counts.sampled_out
+            + counts.failed
+            + counts.too_late
+            + counts.before_line
+            + counts.waiting_to_train,
         ),
     ]

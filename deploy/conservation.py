@@ -158,7 +158,7 @@ class Conservation:
                 account.take_score(key, is_open=is_open, is_before_line=is_before_line)
 
     def take_decision(self, decision: Decision) -> None:
-        """Take a row of the trainer's ledger: trained, sampled_out, repeat, late or replayed."""
+        """Take a row of the trainer's ledger: trained, sampled_out, failed, repeat, late or replayed."""
         key = decision.impression_id
         if not self._is_before(key, decision.source_partition, decision.source_offset):
             self._account(decision.revision).take_decision(decision.line, key, decision.outcome)

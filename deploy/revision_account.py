@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 
 from deploy.audit_report import named
 
+SETTLED = ("trained", "sampled_out", "failed", "late")
+"""Outcomes in the trainer's ledger that settle a row; repeats and replays settle nothing."""
+
 
 @dataclass
 class Stage:
@@ -41,7 +44,7 @@ class RevisionAccount:
         self._scores = Stage()
         self._before_line: set[str] = set()
         self._decisions: set[tuple[str, str]] = set()
-        self._decided: dict[str, set[str]] = {"trained": set(), "sampled_out": set(), "late": set()}
+        self._decided: dict[str, set[str]] = {name: set() for name in SETTLED}
         self._twice: list[str] = []
 
     @property
@@ -88,6 +91,7 @@ class RevisionAccount:
         to_score, _ = self._labels.without(self._scores.open_by_id, self._refused)
         to_train, _ = self._scores.without(*self._decided.values(), self._before_line)
         trained, sampled_out = self._decided["trained"], self._decided["sampled_out"] - self._decided["trained"]
+        failed = self._decided["failed"] - trained - sampled_out
         return {
             "labeled": len(self._labels.open_by_id),
             "scored": len(self._scores.open_by_id),
@@ -95,7 +99,8 @@ class RevisionAccount:
             "waiting_to_score": len(to_score),
             "trained": len(trained),
             "sampled_out": len(sampled_out),
-            "too_late": len(self._decided["late"] - trained - sampled_out),
+            "failed": len(failed),
+            "too_late": len(self._decided["late"] - trained - sampled_out - failed),
             "before_line": len(self._before_line - set().union(*self._decided.values())),
             "waiting_to_train": len(to_train),
             "repeated_labels": self._labels.repeats,
@@ -114,7 +119,7 @@ class RevisionAccount:
 
     def contradictions(self) -> list[str]:
         """Return what no loss explains, one line each: outcomes of nothing, or two outcomes of one thing."""
-        decided = self._decided["trained"] | self._decided["sampled_out"]
+        decided = self._decided["trained"] | self._decided["sampled_out"] | self._decided["failed"]
         return [
             *self._named("impression", "decided twice by one model line", self._twice),
             *self._named("score", "without a label", self._scores.open_by_id.keys() - self._labels.open_by_id.keys()),

@@ -9,6 +9,19 @@ from scorer.settings import Precision
 from stream.events import GateResult
 
 
+class Learned(msgspec.Struct, frozen=True):
+    """What taught the weights of a version.
+
+    Attributes:
+        rows: Rows of the stream, replayed ones included.
+        gaps: Stretches of `weighted-examples` below the covered offsets whose learning was undone: first offset and the
+            one after the last, by partition number.
+    """
+
+    rows: int = 0
+    gaps: tuple[dict[str, tuple[int, int]], ...] = ()
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """What a version is and where it comes from.
 
@@ -25,6 +38,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         libraries: Versions of the libraries that made it.
         plan: The plan of its last update, as the trainer describes it.
         covered_offsets: Next offset of `weighted-examples`, by partition number, that its plans had covered.
+        learned: What taught its weights; null in versions of older releases.
         gate: The judgement that let it serve.
     """
 
@@ -40,4 +54,5 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     libraries: dict[str, str]
     plan: dict[str, Any] = {}
     covered_offsets: dict[str, int] = {}
+    learned: Learned | None = None
     gate: GateResult | None = None

@@ -20,7 +20,7 @@ from scorer.bundle import ModelBundle
 from scorer.digests import file_problems
 from scorer.features import TOKENIZER_FILE, Featurizer, NumericStatistics
 from scorer.golden import golden_z
-from scorer.manifest import Manifest
+from scorer.manifest import Learned, Manifest
 from scorer.model import CtrBert, CtrConfig
 from scorer.version_files import (
     CONFIG,
@@ -54,6 +54,7 @@ class ModelRegistry(VersionStore):
         parent: str | None = None,
         plan: Mapping[str, Any] | None = None,
         covered_offsets: Mapping[str, int] | None = None,
+        learned: Learned | None = None,
         gate: GateResult | None = None,
     ) -> str:
         """Write the bundle as an immutable version and return its digest (sha256 of its manifest).
@@ -91,6 +92,7 @@ class ModelRegistry(VersionStore):
                 libraries={library: library_version(library) for library in LIBRARIES},
                 plan=dict(plan or {}),
                 covered_offsets=dict(covered_offsets or {}),
+                learned=learned,
                 gate=gate,
             )
             write_json(directory / MANIFEST, manifest)

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import structlog
@@ -27,10 +26,9 @@ from stream.durable_files import (
     write_directory_durably,
     write_durably,
 )
-from stream.gone_records import GoneRange
-from trainer.contract import Contract
 from trainer.failpoints import Failpoints
 from trainer.ledger_segments import SegmentReference
+from trainer.line_state import LineState
 
 FORMAT = 1
 """Version of the layout. A newer one is refused, never guessed at."""
@@ -42,65 +40,6 @@ _NAME = re.compile(r"checkpoint-(\d{10})")
 
 class CheckpointError(ValueError):
     """No checkpoint that can be used; the message says what to do."""
-
-
-class LineState(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything of a checkpoint that is no tensor.
-
-    Attributes:
-        line: The model line.
-        contract: What must not change under it.
-        offsets: Next offset of `weighted-examples` by partition.
-        champion: Version that serves.
-        lineage: Published version that the weights descend from.
-        update: Updates learned so far.
-        number: Number that the weights would be published under.
-        num_steps: Optimizer steps in the life of the line.
-        previous: Version that served before the champion.
-        champion_checkpoint: Checkpoint that holds the champion's weights and optimizer; null when none does.
-        covered: Next offset by partition that the weights have learned up to.
-        holds_in_row: Holds since the last promotion.
-        rows_since_champion: Rows learned since the champion's weights.
-        discarded_rows: Rows whose learning was undone by restoring an older version, in the life of the line.
-        paused: No update is cut.
-        promotions_stopped: After a rollback nothing is promoted until an operator resumes.
-        command_offset: Next offset of `trainer-commands`.
-        evidence_since_ms: Record time at which the gate's pool began; null when it is empty.
-        evidence_until_ms: Record time of its newest record.
-        num_newest_judged: Rows of the last plan in the pool.
-        ledger: The last ledger segment.
-        statistics: Running statistics of the numeric features.
-        replay_state: Bookkeeping of the replay buffer.
-        first_offsets: Where in `weighted-examples` the line began, by partition; empty in checkpoints of releases that
-            did not note it.
-        gone: Examples that retention deleted before they were learned, and that the line was told to skip.
-    """
-
-    line: str
-    contract: Contract
-    offsets: dict[int, int]
-    champion: str
-    lineage: str
-    update: int = 0
-    number: int = 0
-    num_steps: int = 0
-    previous: str | None = None
-    champion_checkpoint: str | None = None
-    covered: dict[int, int] = {}
-    holds_in_row: int = 0
-    rows_since_champion: int = 0
-    discarded_rows: int = 0
-    paused: bool = False
-    promotions_stopped: bool = False
-    command_offset: int = 0
-    evidence_since_ms: int | None = None
-    evidence_until_ms: int = 0
-    num_newest_judged: int = 0
-    ledger: SegmentReference | None = None
-    statistics: dict[str, Any] = {}
-    replay_state: dict[str, Any] = {}
-    first_offsets: dict[int, int] = {}
-    gone: tuple[GoneRange, ...] = ()
 
 
 class CheckpointManifest(msgspec.Struct, frozen=True, kw_only=True):

@@ -106,7 +106,8 @@ def refusal(command: Command, now_ms: int) -> CommandResult | None:
         return None
     message = (
         f"'{command.action}' was sent {age_seconds:.0f} s ago by the trainer's clock and is void after "
-        f"{LIFETIME_SECONDS:.0f} s; nothing was changed: send it again, and if it was sent just now, set the clocks right"
+        f"{LIFETIME_SECONDS:.0f} s; nothing was changed: send it again, and if it was sent just now, set the "
+        "clocks right"
     )
     return CommandResult(command_id=command.command_id, done=False, message=message)
 

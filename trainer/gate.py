@@ -121,9 +121,9 @@ def judge(evidence: Evidence, settings: GateSettings) -> GateResult | None:
     return _result("hold" if reason else "promote", reason or "no_harm", pooled, difference, detectable)
 
 
-def held(reason: HoldReason, evidence: Evidence) -> GateResult:
+def held(reason: HoldReason, evidence: Evidence | None) -> GateResult:
     """Return a hold for a reason that rows cannot show: weights that are not finite, or a failed golden query."""
-    return _result("hold", reason, evidence.pooled)
+    return _result("hold", reason, evidence.pooled) if evidence else GateResult(decision="hold", reason=reason)
 
 
 def log_loss_difference(rows: JudgedRows) -> Interval:

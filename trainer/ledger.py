@@ -15,7 +15,7 @@ def read_ledger(trainer_dir: Path) -> pa.Table:
     """Return every ledger row of every model line, as the newest complete checkpoint of each line leads to it.
 
     Returns:
-        Columns impression_id, revision, outcome (trained, sampled_out, repeat, late, replayed), update, weight,
+        Columns impression_id, revision, outcome (trained, sampled_out, failed, repeat, late, replayed), update, weight,
         source_partition, source_offset, line; oldest update first within a line. Empty before the first update.
 
     Raises:

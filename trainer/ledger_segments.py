@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 from stream.codec import UndecodableError, decoded
 from stream.durable_files import sha256, storing, write_durably
 
-Outcome = Literal["trained", "sampled_out", "repeat", "late", "replayed"]
+Outcome = Literal["trained", "sampled_out", "failed", "repeat", "late", "replayed"]
+"""failed: chosen, and not learned because of an error or of numbers that are not finite."""
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 _FIELDS: "list[pa.Field[Any]]" = [

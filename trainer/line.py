@@ -4,10 +4,11 @@ import math
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import cast
 
 import msgspec
 import numpy as np
+import structlog
 import torch
 from torch import Tensor
 
@@ -17,11 +18,13 @@ from scorer.features import EncodedRow, NumericStatistics
 from scorer.golden import golden_z
 from scorer.version_store import version_name
 from stream.events import GateResult, WeightedExample
-from stream.first_copies import FirstCopies, FirstCopiesSnapshot
+from stream.first_copies import Copy, FirstCopies, FirstCopiesSnapshot
 from stream.hashing import hash01
-from trainer.checkpoint import Checkpoint, LineState
+from trainer.checkpoint import Checkpoint
+from trainer.failures import Failed, attempt
 from trainer.gate import Evidence, JudgedRows, first_evidence, held, judge
 from trainer.ledger_segments import LedgerRow, Outcome, SegmentReference
+from trainer.line_state import Knowledge, LineState
 from trainer.plan import Plan, Record
 from trainer.replay_buffer import ReplayBuffer
 from trainer.replay_weights import Replay, weigh_replayed
@@ -41,6 +44,7 @@ class PlanRows:
         selected: Indices of those that are learned.
         repeats: Rows that were seen before.
         late: Rows too old to tell.
+        failed: Rows seen for the first time that cannot be made model inputs.
     """
 
     first_copies: list[WeightedExample]
@@ -48,6 +52,7 @@ class PlanRows:
     selected: list[int]
     repeats: list[WeightedExample]
     late: list[WeightedExample]
+    failed: list[WeightedExample]
 
 
 @dataclass(frozen=True)
@@ -80,19 +85,24 @@ class ModelLine:
     def __init__(
         self, bundle: ModelBundle, checkpoint: Checkpoint, settings: TrainerSettings, gate: GateSettings
     ) -> None:
-        state = checkpoint.state
-        self.state = state
         self._settings = settings
         self._gate = gate
-        # By position: in a checkpoint of the first releases the names may lie, the order never does.
-        names = bundle.featurizer.spec.numeric
-        statistics = NumericStatistics.from_json(state.statistics, names, by_position=True)
-        self._bundle = replace(bundle, statistics=statistics)
-        self.learner = Learner(bundle.model, settings, bundle.precision, num_steps=state.num_steps)
-        self.learner.restore(checkpoint.tensors)
-        self.first_copies = _restored_first_copies(checkpoint.tensors, settings.first_copy_seconds)
-        self.evidence = _restored_evidence(checkpoint)
+        self._bundle = bundle
+        self.learner = Learner(bundle.model, settings, bundle.precision)
         self.replay = ReplayBuffer(settings)
+        self.restore(checkpoint)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Take over everything that learns or remembers, as a checkpoint left it."""
+        state = self.state = checkpoint.state
+        # By position: in a checkpoint of the first releases the names may lie, the order never does.
+        names = self._bundle.featurizer.spec.numeric
+        statistics = NumericStatistics.from_json(state.statistics, names, by_position=True)
+        self._bundle = replace(self._bundle, statistics=statistics)
+        self.learner.restore(checkpoint.tensors)
+        self.learner.num_steps = state.num_steps
+        self.first_copies = _restored_first_copies(checkpoint.tensors, self._settings.first_copy_seconds)
+        self.evidence = _restored_evidence(checkpoint)
         self.replay.restore(state.replay_state, checkpoint.replay)
 
     def candidate(self) -> ModelBundle:
@@ -101,15 +111,13 @@ class ModelLine:
 
     def admit(self, records: Sequence[Record]) -> PlanRows:
         """Tell first copies from repeats and late rows, choose what is learned, and make model inputs once."""
-        rows = PlanRows([], [], [], [], [])
-        of_copy = {"new": rows.first_copies, "repeat": rows.repeats, "late": rows.late}
+        found: dict[Copy, list[WeightedExample]] = {"new": [], "repeat": [], "late": []}
         for record in records:
             for example in record.rows:
-                of_copy[self.first_copies.observe(example.labeled)].append(example)
-        impressions = [example.labeled.impression for example in rows.first_copies]
-        rows.encoded.extend(self._bundle.featurizer.encode(impressions))
-        rows.selected.extend(index for index, example in enumerate(rows.first_copies) if is_selected(example))
-        return rows
+                found[self.first_copies.observe(example.labeled)].append(example)
+        first_copies, encoded, failed = self._encoded(found["new"])
+        selected = [index for index, example in enumerate(first_copies) if is_selected(example)]
+        return PlanRows(first_copies, encoded, selected, found["repeat"], found["late"], failed)
 
     def judge(self, rows: PlanRows, newest_ms: int) -> GateResult | None:
         """Judge the present weights on rows they have not learned; None while the evidence does not suffice."""
@@ -149,7 +157,7 @@ class ModelLine:
         report = self.learner.learn(learning, self._bundle.statistics, plan.seed)
         taught = {usable[index] for index in range(len(usable)) if index not in report.refused}
         self.replay.offer([example for index, example in enumerate(chosen) if index in taught], random)
-        self._advance(plan, num_learned=len(taught))
+        self.state = self.state.learned(plan, len(taught))
         return LearnReport(
             update=report,
             ledger=_ledger(rows, replayed, taught, plan.number),
@@ -157,39 +165,40 @@ class ModelLine:
             num_unusable=len(chosen) + len(replayed) - len(usable),
         )
 
-    def restore_weights(self, version: str, tensors: Mapping[str, Tensor], bundle: ModelBundle) -> int:
-        """Go back to the weights of an older version and return how many learned rows that discards.
+    def pass_over(self, rows: PlanRows, plan: Plan) -> LearnReport:
+        """Settle a plan that cannot be learned: its rows are in the ledger, and nothing else comes of them."""
+        self.state = self.state.learned(plan, 0)
+        nothing = UpdateReport(0, math.nan, frozenset(), 0, 0)
+        return LearnReport(nothing, _ledger(rows, [], set(), plan.number), [], 0)
+
+    def restore_weights(
+        self, version: str, knowledge: Knowledge, tensors: Mapping[str, Tensor], statistics: NumericStatistics
+    ) -> int:
+        """Go back to the weights of an older version and return how many learned rows that undoes.
 
         Args:
             version: The version.
+            knowledge: What its weights have learned.
             tensors: Its weights and, where a checkpoint still has them, its optimizer state.
-            bundle: The version as published, for its statistics.
+            statistics: Of its numeric features; copied.
         """
         self.learner.restore(tensors)
-        self._bundle = replace(self._bundle, statistics=deepcopy(bundle.statistics))
-        discarded = self.state.rows_since_champion
-        self.note(
-            lineage=version,
-            holds_in_row=0,
-            rows_since_champion=0,
-            discarded_rows=self.state.discarded_rows + discarded,
-        )
+        self._bundle = replace(self._bundle, statistics=deepcopy(statistics))
+        before = self.state
+        self.state = before.restored(version, knowledge)
         self.forget_evidence()
-        return discarded
-
-    def note(self, **changes: Any) -> None:
-        """Change fields of the state."""
-        self.state = msgspec.structs.replace(self.state, **changes)
+        return max(0, self.state.discarded_rows - before.discarded_rows)
 
     def refer_to(self, segment: SegmentReference) -> None:
         """Make a ledger segment the last one of the chain."""
-        self.note(ledger=segment)
+        self.state = msgspec.structs.replace(self.state, ledger=segment)
 
     def checkpoint(self) -> Checkpoint:
         """Return everything as one unit; tensors are views, so write it before anything learns again."""
         replay_state, replay_rows = self.replay.snapshot()
         evidence = self.evidence
-        self.note(
+        self.state = msgspec.structs.replace(
+            self.state,
             num_steps=self.learner.num_steps,
             statistics=self._bundle.statistics.to_json(),
             replay_state=replay_state,
@@ -208,14 +217,20 @@ class ModelLine:
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         return Checkpoint(self.state, tensors | self.learner.tensors(), replay_rows)
 
-    def _advance(self, plan: Plan, *, num_learned: int) -> None:
-        self.note(
-            update=plan.number,
-            number=plan.number + 1,
-            offsets=dict(plan.next),
-            covered=dict(plan.next),
-            rows_since_champion=self.state.rows_since_champion + num_learned,
-        )
+    def _encoded(
+        self, examples: list[WeightedExample]
+    ) -> tuple[list[WeightedExample], list[EncodedRow], list[WeightedExample]]:
+        """Return the rows that can be made model inputs, these inputs, and the rows that cannot."""
+        encoded = attempt(lambda: self._bundle.featurizer.encode([example.labeled.impression for example in examples]))
+        if not isinstance(encoded, Failed):
+            return examples, encoded, []
+        if len(examples) == 1:
+            name = examples[0].labeled.impression.impression_id
+            structlog.get_logger(__name__).error("row_failed", impression_id=name, exc_info=encoded.error)
+            return [], [], examples
+        middle = len(examples) // 2
+        left, right = self._encoded(examples[:middle]), self._encoded(examples[middle:])
+        return left[0] + right[0], left[1] + right[1], left[2] + right[2]
 
 
 def weights_of(bundle: ModelBundle) -> dict[str, Tensor]:
@@ -245,11 +260,12 @@ def _learning_row(example: WeightedExample, encoded: EncodedRow) -> LearningRow:
 def _ledger(rows: PlanRows, replayed: Sequence[WeightedExample], taught: set[int], update: int) -> list[LedgerRow]:
     place = {index: order for order, index in enumerate(rows.selected)}
     entries: list[tuple[WeightedExample, Outcome, bool]] = [
-        (example, "trained" if index in place else "sampled_out", place.get(index) in taught)
+        (example, _outcome(place.get(index), taught), place.get(index) in taught)
         for index, example in enumerate(rows.first_copies)
     ]
     entries += [(example, "repeat", False) for example in rows.repeats]
     entries += [(example, "late", False) for example in rows.late]
+    entries += [(example, "failed", False) for example in rows.failed]
     entries += [(example, "replayed", len(place) + order in taught) for order, example in enumerate(replayed)]
     return [
         LedgerRow(
@@ -263,6 +279,12 @@ def _ledger(rows: PlanRows, replayed: Sequence[WeightedExample], taught: set[int
         )
         for example, outcome, was_taught in entries
     ]
+
+
+def _outcome(order: int | None, taught: set[int]) -> Outcome:
+    if order is None:
+        return "sampled_out"
+    return "trained" if order in taught else "failed"
 
 
 def _restored_first_copies(tensors: Mapping[str, Tensor], horizon_seconds: float) -> FirstCopies:

@@ -1,32 +1,35 @@
 """The loop: obey, poll, plan, judge, publish, learn, checkpoint."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import msgspec
 import structlog
-from torch import Tensor
 
 from scorer.device import return_freed_memory
 from scorer.version_store import RegistryError, parse_version
-from stream.events import GateResult
 from trainer.checkpoint import CheckpointError, CheckpointStore
 from trainer.commands import Command, CommandInbox, CommandResult
 from trainer.failpoints import Failpoints
+from trainer.failures import Failed, attempt
 from trainer.ledger_chain import FAN_IN, merge_segments, sweep_segments
 from trainer.ledger_segments import write_segment
-from trainer.line import ModelLine, PlanRows, weights_of
+from trainer.line import LearnReport, ModelLine, PlanRows
 from trainer.metrics import TrainerMetrics
 from trainer.plan import Plan, PlanStore, Record, cut_plan
 from trainer.planner import ExampleSource, Planner
 from trainer.probe import ProbeSet
 from trainer.publication import Publisher
+from trainer.serving import Serving
 from trainer.settings import GateSettings, TrainerSettings
 
 _POLL_SECONDS = 0.2
 """How long a poll waits: short, so that commands and signals are seen soon."""
+
+_LAG_SECONDS = 5.0
+"""How often the broker is asked how long its log is, whether or not anything is learned."""
 
 
 class CommittingSource(ExampleSource, Protocol):
@@ -97,36 +100,45 @@ class Trainer:
         self._checkpoint_name = checkpoint_name
         self._stores = stores
         self._source = edges.source
-        self._publisher = edges.publisher
+        self._serving = Serving(
+            line,
+            edges.publisher,
+            stores.checkpoints,
+            edges.metrics.gate,
+            gate,
+            keep_versions=settings.keep_versions,
+            failpoints=edges.failpoints,
+        )
         self._inbox = edges.inbox
         self._metrics = edges.metrics
         self._failpoints = edges.failpoints
+        self._clock = edges.clock
+        self._lag_due = -math.inf
         self._planner = Planner(edges.source, line.state.offsets, settings, edges.clock)
         self._probe = ProbeSet(settings)
         self._settings = settings
-        self._gate = gate
         self._log = structlog.get_logger(__name__)
 
     def run(self, stop: Callable[[], bool]) -> None:
-        """Announce what a crash left unannounced, finish the update it interrupted, and go on until asked to stop.
+        """Announce what a crash left unannounced, finish the updates it interrupted, and go on until asked to stop.
 
         An update that has begun is finished, checkpoint included.
         """
-        state = self.line.state
-        self._publisher.announce_missing("rolled_back" if state.promotions_stopped else "promoted")
+        self._serving.announce_missing()
         self._show_state()
-        plan = self._stores.plans.read(state.update + 1)
-        if plan is not None:
+        while (plan := self._stores.plans.read(self.line.state.update + 1)) is not None:
             self._log.info("update_repeated", update=plan.number, rows=plan.num_rows)
             records = self._planner.read(plan, stop)
-            if records is not None:
-                self._update(plan, records)
+            if records is None:
+                return
+            self._update(plan, records)
         while not stop():
             self.step()
 
     def step(self) -> None:
         """Obey commands; then, unless paused, read for a moment and run an update if one is due."""
         self._obey_commands()
+        self._show_lag()
         if self.line.state.paused:
             self._planner.idle(_POLL_SECONDS)
             return
@@ -146,7 +158,8 @@ class Trainer:
         2. Tell first copies from repeats and late rows, select by hash, make model inputs.
         3. Judge the present weights on the new rows, which they have not learned.
         4. On promote: publish these weights as a version, move the aliases, announce, and wait for delivery.
-        5. Learn: numeric statistics, selected rows and replayed ones, in the order of the plan's seed.
+        5. Learn: numeric statistics, selected rows and replayed ones, in the order of the plan's seed. If that fails,
+           go back to the checkpoint and settle the plan without learning it; a restart would fail at it again.
         6. Write the ledger segment and the checkpoint that refers to it: from here on the plan is done.
         7. Commit offsets for dashboards, drop what no restart needs any more; now and then rescore the probe.
         """
@@ -154,13 +167,17 @@ class Trainer:
             rows = self.line.admit(records)  # 2
         self._failpoints.pass_through("admitted")
         with self._metrics.stage("judge"):
-            result = self._judge(rows, plan)  # 3
+            result = self._serving.judge(rows, plan)  # 3
         if result is not None:
             with self._metrics.stage("publish"):
-                self._decide(result, plan)  # 4
+                result = self._serving.decide(result, plan, self._checkpoint_name)  # 4
         self._failpoints.pass_through("decided")
         with self._metrics.stage("learn"):
-            report = self.line.learn(rows, plan)  # 5
+            report = self._learn(rows, plan)  # 5
+        if report is None:
+            self.line.restore(self._stores.checkpoints.load(self._checkpoint_name))
+            self._update(plan, records)
+            return
         self._failpoints.pass_through("learned")
         with self._metrics.stage("checkpoint"):
             segment = write_segment(self._stores.ledger, plan.number, report.ledger, self.line.state.ledger)
@@ -176,8 +193,10 @@ class Trainer:
             sweep_segments(self._stores.ledger, self._stores.checkpoints.ledgers(), self._failpoints)
         self._rescore_probe(rows, plan)
         return_freed_memory()
+        self._metrics.gate.count_decision(result, stopped=self.line.state.promotions_stopped)
         self._metrics.count_learning(report)
-        self._metrics.show_lag(self._source.ends(), plan.next)
+        self._lag_due = -math.inf
+        self._show_lag()
         self._show_state()
         self._log.info(
             "update",
@@ -191,65 +210,25 @@ class Trainer:
 
     def _rescore_probe(self, rows: PlanRows, plan: Plan) -> None:
         self._probe.offer(rows.first_copies)
-        if plan.number % self._settings.probe_every == 0:
-            with self._metrics.stage("probe"):
-                self._metrics.probe.show(self._probe.rescore(self.line.candidate()))
-
-    def _judge(self, rows: PlanRows, plan: Plan) -> GateResult | None:
-        state = self.line.state
-        # Nothing learned since the champion: there is nothing to judge.
-        if state.promotions_stopped or state.rows_since_champion == 0:
-            result = None
-        else:
-            result = self.line.judge(rows, plan.newest_ms)
-        self._metrics.gate.count_decision(result, stopped=state.promotions_stopped)
-        return result
-
-    def _decide(self, result: GateResult, plan: Plan) -> None:
-        self.line.forget_evidence()
-        if result.decision == "promote":
-            self._promote(result, plan)
+        if plan.number % self._settings.probe_every:
             return
-        holds = self.line.state.holds_in_row + 1
-        self.line.note(holds_in_row=holds)
-        self._log.warning("update_held", update=plan.number - 1, holds_in_row=holds, **msgspec.to_builtins(result))
-        # Weights that are not finite cannot recover by learning on.
-        if holds >= self._gate.max_holds or result.reason == "non_finite":
-            champion = self.line.state.champion
-            discarded = self._go_back_to(champion)
-            self._log.warning("champion_restored", version=champion, discarded_rows=discarded)
+        with self._metrics.stage("probe"):
+            found = attempt(lambda: self._probe.rescore(self.line.candidate()))
+        if isinstance(found, Failed):
+            self._log.error("probe_failed", update=plan.number, exc_info=found.error)
+        self._metrics.probe.show(None if isinstance(found, Failed) else found)
 
-    def _promote(self, result: GateResult, plan: Plan) -> None:
-        bundle = self.line.candidate()
-        state = self.line.state
-        self._publisher.publish(bundle, parent=state.lineage, covered=state.covered, gate=result, plan=plan)
-        self._failpoints.pass_through("published")
-        self.line.note(
-            champion=bundle.version,
-            previous=state.champion,
-            lineage=bundle.version,
-            champion_checkpoint=self._checkpoint_name,
-            holds_in_row=0,
-            rows_since_champion=0,
-        )
-        self._publisher.move({"previous": state.champion, "champion": bundle.version}, "promoted")
-        self._metrics.gate.promotions.inc()
-        self._publisher.registry.prune(self._settings.keep_versions, [state.lineage])
-        self._log.info("promoted", version=bundle.version, **msgspec.to_builtins(result))
-
-    def _go_back_to(self, version: str) -> int:
-        """Restore the weights of a version, with its optimizer state where a checkpoint still holds it."""
-        state = self.line.state
-        bundle = self._publisher.registry.load(version)
-        tensors: Mapping[str, Tensor] = weights_of(bundle)
-        if version == state.champion and state.champion_checkpoint is not None:
-            try:
-                tensors = self._stores.checkpoints.load(state.champion_checkpoint).tensors
-            except CheckpointError as error:
-                self._log.warning("optimizer_state_lost", version=version, message=str(error))
-        discarded = self.line.restore_weights(version, tensors, bundle)
-        self._metrics.gate.discarded_rows.inc(discarded)
-        return discarded
+    def _learn(self, rows: PlanRows, plan: Plan) -> LearnReport | None:
+        """Return what learning the plan did; None when it failed, which is on disk then."""
+        if self._stores.plans.is_refused(plan.number):
+            self._metrics.refused_updates.inc()
+            return self.line.pass_over(rows, plan)
+        report = attempt(lambda: self.line.learn(rows, plan))
+        if not isinstance(report, Failed):
+            return report
+        self._log.error("update_failed", update=plan.number, rows=plan.num_rows, exc_info=report.error)
+        self._stores.plans.refuse(plan.number)
+        return None
 
     def _write_checkpoint(self) -> None:
         self._checkpoint_name, size = self._stores.checkpoints.write(self.line.checkpoint())
@@ -257,13 +236,16 @@ class Trainer:
         self._metrics.checkpoint_time.set_to_current_time()
 
     def _obey_commands(self) -> None:
-        """Carry out what operators asked. State first, answer last: a crash in between repeats both."""
+        """Carry out what operators asked: state first, then the world, answer last."""
         for offset, command in self._inbox.poll():
-            self.line.note(command_offset=offset)
+            self.line.state = self.line.state.commands_read(offset)
             if command is None:
                 continue
             result = self._obey(command)
             self._write_checkpoint()
+            if command.action == "rollback" and result.done:
+                self._failpoints.pass_through("rolled_back")
+                self._serving.move_back()
             self._inbox.answer(result)
             self._metrics.commands.labels(command.action).inc()
             self._show_state()
@@ -274,51 +256,20 @@ class Trainer:
             message = {
                 "pause": self._pause,
                 "resume": self._resume,
-                "rollback": self._roll_back,
-                "resume_promotions": self._resume_promotions,
+                "rollback": self._serving.roll_back,
+                "resume_promotions": self._serving.resume_promotions,
             }[command.action](command)
         except (RegistryError, CheckpointError) as error:
             return CommandResult(command_id=command.command_id, done=False, message=str(error))
         return CommandResult(command_id=command.command_id, done=True, message=message)
 
     def _pause(self, _command: Command) -> str:
-        self.line.note(paused=True)
+        self.line.state = self.line.state.with_pause(paused=True)
         return f"paused after update {self.line.state.update}; the scorers serve on"
 
     def _resume(self, _command: Command) -> str:
-        self.line.note(paused=False)
+        self.line.state = self.line.state.with_pause(paused=False)
         return f"resumed after update {self.line.state.update}"
-
-    def _roll_back(self, command: Command) -> str:
-        state = self.line.state
-        version = command.version or state.previous
-        if version is None:
-            message = f"there is no version before {state.champion}; name one with --version"
-            raise RegistryError(message)
-        self._check_trusted(version)
-        if version != state.champion:
-            self.line.note(champion=version, previous=state.champion, champion_checkpoint=None)
-            self._publisher.move({"previous": state.champion, "champion": version}, "rolled_back")
-        self.line.note(promotions_stopped=True, holds_in_row=0)
-        self.line.forget_evidence()
-        return f"{version} serves; nothing is promoted until `millstream models resume`"
-
-    def _resume_promotions(self, command: Command) -> str:
-        if command.restart_from is not None:
-            self._check_trusted(command.restart_from)
-            self._go_back_to(command.restart_from)
-        self.line.note(promotions_stopped=False)
-        self.line.forget_evidence()
-        return f"promotions go on; learning goes on from {command.restart_from or 'the present weights'}"
-
-    def _check_trusted(self, version: str) -> None:
-        line, _ = parse_version(version)
-        if line != self.line.state.line:
-            message = f"version {version} is of another model line than {self.line.state.line}; name one of this line"
-            raise RegistryError(message)
-        if problems := self._publisher.registry.verify(version):
-            message = f"version {version} cannot be trusted: {'; '.join(problems)}"
-            raise RegistryError(message)
 
     def _show_state(self) -> None:
         state = self.line.state
@@ -326,3 +277,8 @@ class Trainer:
         self._metrics.paused.set(state.paused)
         self._metrics.gate.promotions_stopped.set(state.promotions_stopped)
         self._metrics.gate.promoted_number.set(parse_version(state.champion)[1])
+
+    def _show_lag(self) -> None:
+        if self._clock() >= self._lag_due:
+            self._metrics.show_lag(self._source.ends(), self.line.state.offsets)
+            self._lag_due = self._clock() + _LAG_SECONDS

@@ -94,6 +94,9 @@ class TrainerMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.rows = _counters(registry, "rows_total", "Rows settled, by outcome", "outcome", OUTCOMES)
         self.updates = _counter(registry, "updates_total", "Updates learned")
+        self.refused_updates = _counter(
+            registry, "refused_updates_total", "Updates that failed and were settled without learning their rows"
+        )
         self.steps = _counter(registry, "steps_total", "Optimizer steps taken")
         self.loss = _gauge(registry, "loss_nats", "Mean weighted loss of the last update")
         self.nonfinite = _counters(

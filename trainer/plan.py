@@ -13,7 +13,7 @@ from stream.codec import UndecodableError, from_json
 from stream.durable_files import storing, write_durably
 from stream.events import WeightedExample
 
-_NAME = re.compile(r"plan-\d+\.json")
+_NAME = re.compile(r"plan-(\d{8})\.(json|refused)")
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,14 @@ class PlanStore:
             message = f"{error}; it was written whole, so suspect the disk, and start a new line"
             raise ValueError(message) from error
 
+    def refuse(self, number: int) -> None:
+        """Note durably that a plan cannot be learned, so that its repetition settles it without learning."""
+        write_durably(self._path(number, "refused"), b"")
+
+    def is_refused(self, number: int) -> bool:
+        """Return whether a plan was found to be one that cannot be learned."""
+        return self._path(number, "refused").exists()
+
     def prune(self, before: int) -> None:
         """Delete the plans of updates before `before`: no checkpoint that is kept can repeat them."""
         for path in self._plans():
@@ -135,5 +143,5 @@ class PlanStore:
         # Whatever else lies here is somebody's own.
         return [path for path in self._directory.iterdir() if _NAME.fullmatch(path.name) and path.is_file()]
 
-    def _path(self, number: int) -> Path:
-        return self._directory / f"plan-{number:08d}.json"
+    def _path(self, number: int, suffix: str = "json") -> Path:
+        return self._directory / f"plan-{number:08d}.{suffix}"

@@ -1,17 +1,20 @@
 """Publishing versions, moving aliases, and telling the world: the trainer's outgoing side."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from typing import Literal, TypeVar
 
 import structlog
 
 from scorer.bundle import ModelBundle
+from scorer.manifest import Learned
 from scorer.registry import ModelRegistry
 from scorer.version_store import ALIASES, RegistryError
 from stream.events import Alias, GateResult, ModelRelease
+from trainer.line_state import Knowledge
 from trainer.plan import Plan
 
 Reason = Literal["initialised", "warm_started", "promoted", "rolled_back"]
+Value = TypeVar("Value")
 Announce = Callable[[Sequence[ModelRelease]], None]
 
 
@@ -45,7 +48,7 @@ class Publisher:
         bundle: ModelBundle,
         *,
         parent: str | None,
-        covered: Mapping[int, int],
+        knowledge: Knowledge,
         gate: GateResult | None = None,
         plan: Plan | None = None,
     ) -> None:
@@ -54,7 +57,7 @@ class Publisher:
         Args:
             bundle: The version.
             parent: Version it was trained from.
-            covered: Next offset by partition of `weighted-examples` that it learned up to.
+            knowledge: What its weights have learned.
             gate: The judgement that lets it serve.
             plan: The plan it was judged on.
         """
@@ -63,9 +66,24 @@ class Publisher:
             created_ms=self._now_ms(),
             parent=parent,
             plan={"judged_on": plan.number, "first": _keys(plan.first), "next": _keys(plan.next)} if plan else {},
-            covered_offsets=_keys(covered),
+            covered_offsets=_keys(knowledge.covered),
+            learned=Learned(knowledge.rows, tuple(_keys(gap) for gap in knowledge.gaps)),
             gate=gate,
         )
+
+    def knowledge_of(self, version: str) -> Knowledge:
+        """Return what the weights of a version have learned.
+
+        Versions of older releases do not say how many rows: none are counted, as in the state of such a line.
+
+        Raises:
+            RegistryError: the version does not exist or its manifest cannot be read.
+        """
+        manifest = self.registry.manifest(version)
+        learned = manifest.learned or Learned()
+        gaps = tuple({int(partition): place for partition, place in gap.items()} for gap in learned.gaps)
+        covered = {int(partition): offset for partition, offset in manifest.covered_offsets.items()}
+        return Knowledge(learned.rows, covered, gaps)
 
     def move(self, aliases: Mapping[Alias, str], reason: Reason) -> None:
         """Point aliases to versions and announce those that the world does not know yet."""
@@ -115,5 +133,5 @@ class Publisher:
         )
 
 
-def _keys(offsets: Mapping[int, int]) -> dict[str, int]:
-    return {str(partition): offset for partition, offset in offsets.items()}
+def _keys(by_partition: Mapping[int, Value]) -> dict[str, Value]:
+    return {str(partition): value for partition, value in by_partition.items()}

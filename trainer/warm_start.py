@@ -20,7 +20,6 @@ from stream.settings import JoinSettings
 from trainer.checkpoint import (
     Checkpoint,
     CheckpointError,
-    LineState,
     checkpoint_store,
     current_line,
     line_directory,
@@ -28,6 +27,7 @@ from trainer.checkpoint import (
 )
 from trainer.contract import contract_of
 from trainer.line import first_checkpoint
+from trainer.line_state import Knowledge, LineState
 from trainer.plan import PlanStore
 from trainer.publication import Publisher
 from trainer.settings import TrainerSettings
@@ -67,7 +67,7 @@ def init_model_line(
     """
     with tempfile.TemporaryDirectory() as directory:
         bundle = start_line(model, new_line_name(), Path(directory))
-        publisher.publish(bundle, parent=None, covered={}, gate=_EXEMPT)
+        publisher.publish(bundle, parent=None, knowledge=Knowledge(), gate=_EXEMPT)
         line, _ = parse_version(bundle.version)
         state = LineState(
             line=line,
@@ -117,7 +117,7 @@ def warm_start(
     learn_log(list(rows), bundle, learner, trainer, progress)
     version = version_name(checkpoint.state.line, 1)
     bundle = ModelBundle(bundle.model, bundle.featurizer, bundle.statistics, version, bundle.precision)
-    publisher.publish(bundle, parent=parent, covered={}, gate=_EXEMPT)
+    publisher.publish(bundle, parent=parent, knowledge=Knowledge(), gate=_EXEMPT)
     publisher.move({"champion": version, "frozen": version}, "warm_started")
     state = msgspec.structs.replace(
         checkpoint.state,

@@ -2,6 +2,8 @@
 
 from typing import Literal, get_args
 
+import numpy as np
+
 from scorer.importance.controls import FixedShare
 from scorer.importance.running import RunningMean
 from scorer.importance.strategy import Doubles, Importance, ScoredRows, Strategy
@@ -28,8 +30,12 @@ REASONS: tuple[Reason, ...] = get_args(Reason)
 
 def effective_sample_size(weight: Doubles) -> float:
     """Return (sum w)^2 / sum w^2 (Kish 1965): how many equal rows say as much as these weighted ones; 0 for none."""
-    total = float(weight.sum())
-    return total**2 / float((weight**2).sum()) if total else 0.0
+    largest = float(np.abs(weight).max(initial=0.0))
+    if largest == 0.0:
+        return 0.0
+    # Relative to the largest, so that no square over- or underflows.
+    share = weight / largest
+    return float(share.sum()) ** 2 / float((share**2).sum())
 
 
 class WatchedStrategy:

@@ -17,10 +17,11 @@ from stream.producer_ledger import LedgerWriter
 from stream.settings import KafkaSettings
 from stream.topic_log import LogRecord
 from stream.topics import TopicKind, topic_name
-from trainer.checkpoint import Checkpoint, LineState, checkpoint_store, set_current_line
+from trainer.checkpoint import Checkpoint, checkpoint_store, set_current_line
 from trainer.contract import Contract
 from trainer.ledger import ledger_directory
 from trainer.ledger_segments import LedgerRow, write_segment
+from trainer.line_state import LineState
 
 PREFIX = "recorded."
 LINE = "00000000"

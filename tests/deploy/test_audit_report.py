@@ -31,7 +31,7 @@ def test_revised_labels_have_terms_and_laws_only_where_there_are_some():
     assert [law for law, _, _ in early.laws() if law.startswith("revised: ")] == [
         "revised: labeled = joined clicks",
         "revised: labeled = scored + refused + waiting",
-        "revised: scored = trained + sampled out + too late + before the line + waiting",
+        "revised: scored = trained + sampled out + failed + too late + before the line + waiting",
     ]
 
 

@@ -23,19 +23,20 @@ def test_ids_with_an_outcome_neither_wait_nor_are_lost():
 
 def test_every_label_ends_in_one_term():
     account = RevisionAccount()
-    for name in ("trained", "sampled_out", "late", "unlearned", "unscored", "refused"):
+    for name in ("trained", "sampled_out", "failed", "late", "unlearned", "unscored", "refused"):
         account.take_label(name, is_open=name == "unscored", is_refused=name == "refused")
         if name not in {"unscored", "refused"}:
             account.take_score(name, is_open=name == "unlearned")
         account.take_decision(LINE, name, name)
 
     assert account.counts() == {
-        "labeled": 6,
-        "scored": 4,
+        "labeled": 7,
+        "scored": 5,
         "refused": 1,
         "waiting_to_score": 1,
         "trained": 1,
         "sampled_out": 1,
+        "failed": 1,
         "too_late": 1,
         "before_line": 0,
         "waiting_to_train": 1,

@@ -14,12 +14,13 @@ from scorer.registry import ModelRegistry
 from scorer.settings import ModelSettings
 from stream.events import ModelRelease, RoleScore, WeightedExample
 from tests.doubles import ManualClock, tiny_bundle, tiny_labeled
-from trainer.checkpoint import LineState, checkpoint_store, current_line, line_directory, set_current_line
+from trainer.checkpoint import checkpoint_store, current_line, line_directory, set_current_line
 from trainer.commands import Command, CommandResult
 from trainer.contract import contract_of
 from trainer.failpoints import Failpoints
 from trainer.ledger import ledger_directory
 from trainer.line import ModelLine, first_checkpoint
+from trainer.line_state import Knowledge, LineState
 from trainer.loop import Edges, Stores, Trainer
 from trainer.metrics import TrainerMetrics
 from trainer.plan import PlanStore, Record
@@ -189,7 +190,7 @@ class Rig:
     def _begin(self, **model: object) -> None:
         bundle = tiny_bundle(self.directory / "tokenizer", **model)
         publisher = self.publisher()
-        publisher.publish(bundle, parent=None, covered={})
+        publisher.publish(bundle, parent=None, knowledge=Knowledge())
         publisher.move({"champion": bundle.version, "frozen": bundle.version}, "initialised")
         line = bundle.version.split("-")[0]
         state = LineState(

@@ -11,13 +11,13 @@ from trainer.checkpoint import (
     CheckpointError,
     CheckpointManifest,
     CheckpointStore,
-    LineState,
     checkpoint_store,
     current_line,
     load_latest,
     set_current_line,
 )
 from trainer.contract import Contract
+from trainer.line_state import LineState
 
 LINE = "0badcafe"
 

@@ -9,6 +9,7 @@ from stream.events import RoleScore
 from tests.doubles import tiny_labeled
 from tests.trainer.rig import START_MS, Rig, example, recorded_log
 from trainer.line import ModelLine, is_selected, weights_of
+from trainer.line_state import Knowledge
 from trainer.plan import Record, cut_plan
 from trainer.settings import GateSettings, TrainerSettings
 
@@ -161,7 +162,7 @@ def with_tensors(saved, tensors):
 def test_going_back_restores_weights_and_counts_what_was_learned_since(rig, line):
     published = rig.registry.load(line.state.champion)
     learn(line, [record_of(*(example(index, inclusion_probability=1.0) for index in range(16)))])
-    discarded = line.restore_weights(line.state.champion, weights_of(published), published)
+    discarded = line.restore_weights(line.state.champion, Knowledge(), weights_of(published), published.statistics)
     assert discarded == line.state.discarded_rows == 16
     assert line.state.rows_since_champion == 0
     restored = line.candidate().model.trainable_parameters()
@@ -175,3 +176,27 @@ def test_statistics_learn_from_every_first_copy_of_a_plan(tmp_path):
     ]
     learn(line, [record_of(*rows, rows[0])])
     assert line.candidate().statistics.to_json()["price"]["count"] == 10
+
+
+def test_a_row_that_cannot_be_a_model_input_fails_alone(line):
+    encode = line._bundle.featurizer.encode
+
+    def choosy(impressions):
+        if any(impression.impression_id == "impression-3" for impression in impressions):
+            raise ValueError
+        return encode(impressions)
+
+    line._bundle.featurizer.encode = choosy
+    rows, report = learn(line, [record_of(*(example(index, inclusion_probability=1.0) for index in range(8)))])
+    assert [one.labeled.impression.impression_id for one in rows.failed] == ["impression-3"]
+    outcomes = {row.impression_id: row.outcome for row in report.ledger}
+    assert outcomes.pop("impression-3") == "failed"
+    assert set(outcomes.values()) == {"trained"}
+    assert len(outcomes) == 7
+
+
+def test_a_row_that_teaches_nothing_has_failed(line):
+    rows = [example(index, inclusion_probability=1.0) for index in range(4)]
+    rows[3] = example(3, inclusion_probability=1.0, importance_weight=math.nan)
+    _, report = learn(line, [record_of(*rows)])
+    assert [row.outcome for row in report.ledger] == ["trained"] * 3 + ["failed"]

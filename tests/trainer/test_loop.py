@@ -7,6 +7,7 @@ import torch
 
 from stream.durable_files import StorageError
 from stream.events import RoleScore
+from tests.doubles import tiny_bundle
 from tests.full_disk import no_file_larger_than
 from tests.trainer.rig import START_MS, Rig, example, recorded_log
 from trainer.ledger import read_ledger
@@ -145,7 +146,7 @@ def test_the_champions_optimizer_state_comes_back_with_its_weights(tmp_path):
     champion = rig.newest_checkpoint()
     assert state.champion_checkpoint == "checkpoint-0000000001"
     assert champion.state.champion == f"{LINE}-000002"
-    rig.trainer._go_back_to(state.champion)
+    rig.trainer._serving.go_back_to(state.champion)
     tensors = rig.trainer.line.learner.tensors()
     assert any(name.startswith("optimizer/exp_avg/") for name in tensors)
     published = rig.registry.load(state.champion).model.trainable_parameters()
@@ -226,7 +227,71 @@ def test_a_rollback_without_a_previous_version_is_refused(tmp_path):
     rig = Rig(tmp_path, recorded_log(300))
     rig.inbox.send("rollback")
     steps(rig, 1)
-    assert "--version" in rig.inbox.answers[0].message
+    assert "millstream models rollback VERSION" in rig.inbox.answers[0].message
+
+
+def test_a_second_rollback_goes_further_back_and_a_third_is_refused(tmp_path):
+    rig = Rig(tmp_path, one_partition([scarves(64 * k, skilled=False) for k in range(3)]))
+    steps(rig, 3)
+    served = promoted(rig)
+    assert len(served) == 3
+    for _ in served:
+        rig.inbox.send("rollback")
+        rig.trainer._obey_commands()
+    assert promoted(rig) == [*served, served[1], served[0]]
+    assert [answer.done for answer in rig.inbox.answers] == [True, True, False]
+    assert rig.registry.alias("champion") == served[0]
+
+
+def test_learning_from_an_older_version_discards_all_that_was_learned_since(tmp_path):
+    rig = Rig(tmp_path, one_partition([scarves(64 * k, skilled=False) for k in range(5)]))
+    steps(rig, 4)
+    second = promoted(rig)[1]
+    learned = read_ledger(rig.trainer_dir)["outcome"].to_pylist().count("trained")
+    rig.inbox.send("rollback", version=second)
+    rig.inbox.send("resume_promotions", restart_from=second)
+    rig.trainer._obey_commands()
+    state = rig.trainer.line.state
+    assert state.discarded_rows == rig.metrics.gate.discarded_rows._value.get() == learned - 64
+    assert state.covered == {0: 1, 1: 0}
+    rig.inbox.send("pause")
+    steps(rig, 1)
+    assert Rig(tmp_path, rig.log.records).trainer.line.state.discarded_rows == learned - 64
+
+
+def test_a_version_after_undone_learning_says_what_it_has_not_learned(tmp_path):
+    rig = Rig(tmp_path, one_partition([scarves(64 * k, skilled=False) for k in range(6)]))
+    steps(rig, 4)
+    rig.inbox.send("rollback", version=f"{LINE}-000002")
+    rig.inbox.send("resume_promotions", restart_from=f"{LINE}-000002")
+    steps(rig, 2)
+    manifest = rig.registry.manifest(promoted(rig)[-1])
+    assert (manifest.number, manifest.parent) == (6, f"{LINE}-000002")
+    assert manifest.covered_offsets == {"0": 5, "1": 0}
+    assert (manifest.learned.rows, manifest.learned.gaps) == (128, ({"0": (1, 4)},))
+
+
+@pytest.mark.parametrize("crash", ["before_aliases", "before_announcement"])
+def test_a_rollback_that_a_crash_interrupted_is_announced_as_a_rollback(tmp_path, crash):
+    rig = Rig(tmp_path, one_partition([scarves(64 * k, skilled=False) for k in range(3)]))
+    steps(rig, 3)
+    served = promoted(rig)
+
+    def crashing(*_):
+        raise OSError
+
+    if crash == "before_aliases":
+        rig.trainer._serving._publisher.move = crashing
+    else:
+        rig.trainer._serving._publisher._announce = crashing
+    rig.inbox.send("rollback")
+    with pytest.raises(OSError):  # noqa: PT011
+        rig.trainer._obey_commands()
+    again = Rig(tmp_path, rig.log.records)
+    again.trainer.run(lambda: True)
+    last = {release.alias: release for release in again.topic.read()}["champion"]
+    assert (last.version, last.reason) == (served[1], "rolled_back")
+    assert again.registry.alias("champion") == served[1]
 
 
 def test_the_offset_of_a_command_is_in_the_checkpoint_before_its_answer(tmp_path):
@@ -298,3 +363,122 @@ def test_a_full_disk_ends_the_trainer_in_one_line_and_the_next_start_goes_on(tmp
     rig = Rig(tmp_path, records)
     rig.run_to_end()
     assert read_ledger(rig.trainer_dir).num_rows == sum(len(record.rows) for record in records)
+
+
+def broken(*_, **__):
+    raise ZeroDivisionError
+
+
+def test_what_cannot_be_judged_is_held_and_learning_goes_on(tmp_path):
+    rig = Rig(tmp_path, one_partition([scarves(64 * k, skilled=False) for k in range(3)]))
+    rig.trainer.line.judge = broken
+    steps(rig, 3)
+    assert rig.trainer.line.state.update == 3
+    assert rig.metrics.gate.holds.labels("judging_failed")._value.get() == 2
+    assert promoted(rig) == [f"{LINE}-000000"]
+
+
+def test_a_version_that_the_registry_refuses_is_held(tmp_path):
+    rig = Rig(tmp_path, one_partition([scarves(64 * k, skilled=False) for k in range(4)]))
+    other = tiny_bundle(tmp_path / "other", number=2, seed=5)
+    rig.registry.publish(other, created_ms=1)
+    steps(rig, 3)
+    assert rig.metrics.gate.holds.labels("unpublishable")._value.get() == 1
+    assert promoted(rig) == [f"{LINE}-000000", f"{LINE}-000003"]
+
+
+def test_scores_that_collapsed_are_judged_at_every_restart(tmp_path):
+    log = one_partition([scarves(64 * k, skilled=False) for k in range(3)])
+    rig = Rig(tmp_path, log)
+    steps(rig, 1)
+    with torch.no_grad():
+        rig.trainer.line.candidate().model.head.bias.fill_(-1e4)
+    rig.trainer._write_checkpoint()
+    again = Rig(tmp_path, log)
+    steps(again, 2)
+    assert again.metrics.gate.decisions.labels("hold")._value.get() == 2
+
+
+def test_an_update_that_fails_is_settled_without_learning_it(tmp_path):
+    log = one_partition([scarves(64 * k, skilled=False) for k in range(3)])
+    rig = Rig(tmp_path, log)
+    steps(rig, 1)
+    weights = {name: tensor.clone() for name, tensor in rig.trainer.line.learner.tensors().items()}
+    update_statistics = rig.trainer.line.learner._step
+
+    def step_once_then_fail(*arguments):
+        update_statistics(*arguments)
+        raise IndexError
+
+    rig.trainer.line.learner._step = step_once_then_fail
+    steps(rig, 1)
+    rig.trainer.line.learner._step = update_statistics
+    state = rig.trainer.line.state
+    assert (state.update, state.offsets[0]) == (2, 2)
+    assert all(torch.equal(weights[name], tensor) for name, tensor in rig.trainer.line.learner.tensors().items())
+    outcomes = read_ledger(rig.trainer_dir).to_pylist()
+    assert [(row["outcome"], row["weight"]) for row in outcomes if row["update"] == 2] == [("failed", 0.0)] * 64
+    assert rig.metrics.refused_updates._value.get() == 1
+    steps(rig, 1)
+    assert rig.trainer.line.state.update == 3
+    assert not any(row["outcome"] == "failed" for row in read_ledger(rig.trainer_dir).to_pylist() if row["update"] == 3)
+
+
+def test_an_update_that_failed_is_settled_alike_after_a_kill(tmp_path):
+    log = one_partition([scarves(64 * k, skilled=False) for k in range(3)])
+    digests = []
+    for name, killed in (("undisturbed", False), ("killed", True)):
+        rig = Rig(tmp_path / name, log)
+        steps(rig, 1)
+        rig.trainer.line.learn = broken
+        if killed:
+            # The process ends when the failure is on disk and the plan is not settled yet.
+            rig.trainer.line.restore = broken
+            with pytest.raises(ZeroDivisionError):
+                steps(rig, 1)
+            rig = Rig(tmp_path / name, log)
+        rig.run_to_end() if killed else steps(rig, 1)
+        again = Rig(tmp_path / name, log)
+        again.run_to_end()
+        digests.append((again.checkpoint_digest(), read_ledger(again.trainer_dir).to_pylist()))
+    assert digests[0] == digests[1]
+
+
+@pytest.mark.parametrize("error", [OSError, MemoryError])
+def test_an_error_of_the_machine_ends_the_process_and_the_update_is_repeated(tmp_path, error):
+    log = one_partition([scarves(0, skilled=False)])
+    rig = Rig(tmp_path, log)
+
+    def fail(*_):
+        raise error
+
+    rig.trainer.line.learn = fail
+    with pytest.raises(error):
+        steps(rig, 1)
+    again = Rig(tmp_path, log)
+    again.run_to_end()
+    assert again.trainer.line.state.rows_since_champion == 64
+
+
+def test_every_plan_on_disk_is_repeated_as_it_was_cut(tmp_path):
+    log = one_partition([scarves(16 * k, num_rows=16) for k in range(8)])
+    settings = TrainerSettings(update_rows=32, batch_rows=8, warmup_steps=4)
+    rig = Rig(tmp_path, log, settings=settings)
+    steps(rig, 3)
+    checkpoints = rig.trainer_dir / LINE / "checkpoints"
+    for name in sorted(path.name for path in checkpoints.iterdir())[-2:]:
+        (checkpoints / name / "manifest.json").unlink()
+    again = Rig(tmp_path, log, settings=settings.model_copy(update={"update_rows": 16}))
+    again.trainer.run(lambda: again.trainer.line.state.update >= 3)
+    assert again.trainer.line.state.update == 3
+    assert again.trainer.line.state.offsets[0] == 6
+
+
+def test_a_paused_trainer_shows_how_its_lag_grows(tmp_path):
+    rig = Rig(tmp_path, one_partition([scarves(0)]))
+    rig.inbox.send("pause")
+    steps(rig, 1)
+    assert rig.metrics.lag.labels("0")._value.get() == 1
+    rig.log.records += [Record(0, 1, START_MS, ()), Record(0, 2, START_MS, ())]
+    steps(rig, 1)
+    assert rig.metrics.lag.labels("0")._value.get() == 3

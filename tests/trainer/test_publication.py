@@ -4,6 +4,7 @@ from scorer.registry import ModelRegistry
 from stream.events import GateResult
 from tests.doubles import ManualClock, tiny_bundle
 from tests.trainer.rig import ReleaseTopic
+from trainer.line_state import Knowledge
 from trainer.publication import Publisher
 
 PROMOTE = GateResult(decision="promote", reason="no_harm")
@@ -21,7 +22,7 @@ def publisher_on(tmp_path, topic):
 
 def publish(publisher, tmp_path, number, parent=None):
     bundle = tiny_bundle(tmp_path / "tokenizer", number=number, seed=number)
-    publisher.publish(bundle, parent=parent, covered={0: 5, 1: 7}, gate=PROMOTE)
+    publisher.publish(bundle, parent=parent, knowledge=Knowledge(9, {0: 5, 1: 7}), gate=PROMOTE)
     return bundle.version
 
 

@@ -19,9 +19,10 @@ from scorer.version_store import version_name
 from stream.codec import decoded
 from stream.events import LabeledImpression
 from trainer.backtest.arms import Arm
-from trainer.checkpoint import Checkpoint, LineState
+from trainer.checkpoint import Checkpoint
 from trainer.contract import contract_of
 from trainer.line import first_checkpoint
+from trainer.line_state import LineState
 from trainer.update import Learner
 from trainer.warm_start import Progress, learn_log
 

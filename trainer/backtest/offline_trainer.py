@@ -7,6 +7,7 @@ from scorer.engine import Engine
 from scorer.importance.stability import Stability
 from stream.events import GateResult
 from trainer.line import LearnReport, ModelLine, PlanRows, weights_of
+from trainer.line_state import verdict
 from trainer.plan import Plan, Record, cut_plan
 from trainer.probe import ProbeSet
 from trainer.settings import GateSettings, TrainerSettings
@@ -44,6 +45,7 @@ class OfflineTrainer:
         self._settings = settings
         self._probe = ProbeSet(settings)
         self._champion = weights_of(live.bundle)
+        self._champion_knowledge = line.state.knowledge
 
     def admit(self, record: Record) -> tuple[Plan, PlanRows]:
         """Return the plan that takes one record, and its rows told apart."""
@@ -77,20 +79,24 @@ class OfflineTrainer:
         return GateResult(decision="hold", reason="non_finite")
 
     def _obey(self, result: GateResult, *, judged: bool) -> Decision:
-        self.line.forget_evidence()
-        if result.decision == "promote":
+        line = self.line
+        line.forget_evidence()
+        decided = verdict(result, line.state, self._gate.max_holds if self._gate else None)
+        if decided == "promote":
             self._promote()
             return Decision(result, judged)
-        holds = self.line.state.holds_in_row + 1
-        self.line.note(holds_in_row=holds)
-        # Weights that are not finite cannot recover by learning on.
-        if result.reason == "non_finite" or (self._gate is not None and holds >= self._gate.max_holds):
-            champion = self._live.bundle
-            return Decision(result, judged, self.line.restore_weights(champion.version, self._champion, champion))
-        return Decision(result, judged)
+        line.state = line.state.held()
+        if decided == "hold":
+            return Decision(result, judged)
+        champion = self._live.bundle
+        discarded = line.restore_weights(
+            champion.version, self._champion_knowledge, self._champion, champion.statistics
+        )
+        return Decision(result, judged, discarded)
 
     def _promote(self) -> None:
-        candidate = self.line.candidate()
+        line = self.line
+        candidate = line.candidate()
         served = replace(
             candidate,
             model=self._live.bundle.model,
@@ -98,11 +104,6 @@ class OfflineTrainer:
             statistics=deepcopy(candidate.statistics),
         )
         self._live.replace(served, candidate.model.trainable_parameters())
-        self._champion = {name: tensor.clone() for name, tensor in self.line.learner.tensors().items()}
-        self.line.note(
-            champion=served.version,
-            previous=self.line.state.champion,
-            lineage=served.version,
-            holds_in_row=0,
-            rows_since_champion=0,
-        )
+        self._champion = {name: tensor.clone() for name, tensor in line.learner.tensors().items()}
+        line.state = line.state.promoted(served.version, None)
+        self._champion_knowledge = line.state.knowledge

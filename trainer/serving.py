@@ -1,0 +1,193 @@
+"""What serves: judged weights become a version, or are held; a champion comes back; an operator rolls back."""
+
+from collections.abc import Mapping
+
+import msgspec
+import structlog
+from torch import Tensor
+
+from scorer.version_store import RegistryError, parse_version
+from stream.events import Alias, GateResult
+from trainer.checkpoint import CheckpointError, CheckpointStore
+from trainer.commands import Command
+from trainer.failpoints import Failpoints
+from trainer.failures import Failed, attempt
+from trainer.gate import held
+from trainer.line import ModelLine, PlanRows, weights_of
+from trainer.line_state import verdict
+from trainer.metrics import GateMetrics
+from trainer.plan import Plan
+from trainer.publication import Publisher
+from trainer.settings import GateSettings
+
+
+class Serving:
+    """Decides what serves, and keeps the line's state and the aliases in step.
+
+    Args:
+        line: The model line; its state is changed.
+        publisher: Versions, aliases and announcements.
+        checkpoints: Where a champion's optimizer state may be.
+        metrics: Of the gate.
+        gate: Of the gate.
+        keep_versions: Versions that stay in the registry.
+        failpoints: Where tests crash.
+    """
+
+    def __init__(
+        self,
+        line: ModelLine,
+        publisher: Publisher,
+        checkpoints: CheckpointStore,
+        metrics: GateMetrics,
+        gate: GateSettings,
+        *,
+        keep_versions: int,
+        failpoints: Failpoints,
+    ) -> None:
+        self._line = line
+        self._publisher = publisher
+        self._checkpoints = checkpoints
+        self._metrics = metrics
+        self._gate = gate
+        self._keep_versions = keep_versions
+        self._failpoints = failpoints
+        self._log = structlog.get_logger(__name__)
+
+    def judge(self, rows: PlanRows, plan: Plan) -> GateResult | None:
+        """Judge the present weights on rows they have not learned; None when there is nothing to decide."""
+        state = self._line.state
+        # Nothing learned since the champion: there is nothing to judge.
+        if state.promotions_stopped or state.rows_since_champion == 0:
+            return None
+        result = attempt(lambda: self._line.judge(rows, plan.newest_ms))
+        if not isinstance(result, Failed):
+            return result
+        # What cannot be judged does not serve.
+        self._log.error("judging_failed", update=plan.number - 1, exc_info=result.error)
+        return GateResult(decision="hold", reason="judging_failed")
+
+    def decide(self, result: GateResult, plan: Plan, checkpoint_name: str) -> GateResult:
+        """Carry out a judgement and return it, or the hold that it became.
+
+        Args:
+            result: The judgement.
+            plan: The plan whose rows judged.
+            checkpoint_name: The checkpoint that holds the weights.
+        """
+        evidence = self._line.evidence
+        if result.decision == "promote":
+            try:
+                self._promote(result, plan, checkpoint_name)
+            except RegistryError as error:
+                version = self._line.candidate().version
+                self._log.error("version_unpublishable", version=version, message=str(error))
+                result = held("unpublishable", evidence)
+        decided = verdict(result, self._line.state, self._gate.max_holds)
+        self._line.forget_evidence()
+        if decided == "promote":
+            return result
+        self._line.state = self._line.state.held()
+        holds = self._line.state.holds_in_row
+        self._log.warning("update_held", update=plan.number - 1, holds_in_row=holds, **msgspec.to_builtins(result))
+        if decided == "restore":
+            self._restore_champion()
+        return result
+
+    def announce_missing(self) -> None:
+        """Announce what moved before the process ended; after a rollback the aliases follow the checkpoint."""
+        if self._line.state.promotions_stopped:
+            self.move_back()
+        else:
+            self._publisher.announce_missing("promoted")
+
+    def roll_back(self, command: Command) -> str:
+        """Stop promotions and let an older version serve, in the state alone: `move_back` tells the world.
+
+        Raises:
+            RegistryError: there is no such version, or it cannot be trusted.
+        """
+        state = self._line.state
+        version = command.version or (state.served_before[-1] if state.served_before else None)
+        if version is None:
+            message = (
+                f"no version served before {state.champion}, or all were rolled back from; name one: "
+                "`millstream models rollback VERSION`"
+            )
+            raise RegistryError(message)
+        self._check_trusted(version)
+        self._line.state = state.rolled_back(version, self._publisher.knowledge_of(version).rows)
+        self._line.forget_evidence()
+        return f"{version} serves; nothing is promoted until `millstream models resume`"
+
+    def move_back(self) -> None:
+        """Let the aliases say what the state says after a rollback; what is known is not announced again."""
+        state = self._line.state
+        aliases: dict[Alias, str] = {"previous": state.previous} if state.previous else {}
+        aliases["champion"] = state.champion
+        self._publisher.move(aliases, "rolled_back")
+
+    def resume_promotions(self, command: Command) -> str:
+        """Let updates serve again, from the weights of another version if the command names one.
+
+        Raises:
+            RegistryError: there is no such version, or it cannot be trusted.
+        """
+        if command.restart_from is not None:
+            self._check_trusted(command.restart_from)
+            self.go_back_to(command.restart_from)
+        self._line.state = self._line.state.may_promote_again()
+        self._line.forget_evidence()
+        return f"promotions go on; learning goes on from {command.restart_from or 'the present weights'}"
+
+    def go_back_to(self, version: str) -> int:
+        """Restore the weights of a version, with its optimizer state where a checkpoint still holds it.
+
+        Returns:
+            Learned rows that this undoes.
+
+        Raises:
+            RegistryError: the version cannot be loaded.
+        """
+        state = self._line.state
+        bundle = self._publisher.registry.load(version)
+        tensors: Mapping[str, Tensor] = weights_of(bundle)
+        if version == state.champion and state.champion_checkpoint is not None:
+            try:
+                tensors = self._checkpoints.load(state.champion_checkpoint).tensors
+            except CheckpointError as error:
+                self._log.warning("optimizer_state_lost", version=version, message=str(error))
+        knowledge = self._publisher.knowledge_of(version)
+        discarded = self._line.restore_weights(version, knowledge, tensors, bundle.statistics)
+        self._metrics.discarded_rows.inc(discarded)
+        return discarded
+
+    def _promote(self, result: GateResult, plan: Plan, checkpoint_name: str) -> None:
+        bundle = self._line.candidate()
+        state = self._line.state
+        self._publisher.publish(bundle, parent=state.lineage, knowledge=state.knowledge, gate=result, plan=plan)
+        self._failpoints.pass_through("published")
+        self._publisher.move({"previous": state.champion, "champion": bundle.version}, "promoted")
+        self._line.state = state.promoted(bundle.version, checkpoint_name)
+        self._metrics.promotions.inc()
+        self._publisher.registry.prune(self._keep_versions, [state.lineage])
+        self._log.info("promoted", version=bundle.version, **msgspec.to_builtins(result))
+
+    def _restore_champion(self) -> None:
+        version = self._line.state.champion
+        try:
+            discarded = self.go_back_to(version)
+        except RegistryError as error:
+            # Learning goes on from what there is; nothing of it serves while it is held.
+            self._log.error("champion_lost", version=version, message=str(error))
+            return
+        self._log.warning("champion_restored", version=version, discarded_rows=discarded)
+
+    def _check_trusted(self, version: str) -> None:
+        line, _ = parse_version(version)
+        if line != self._line.state.line:
+            message = f"version {version} is of another model line than {self._line.state.line}; name one of this line"
+            raise RegistryError(message)
+        if problems := self._publisher.registry.verify(version):
+            message = f"version {version} cannot be trusted: {'; '.join(problems)}"
+            raise RegistryError(message)
