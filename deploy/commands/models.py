@@ -8,7 +8,6 @@ import typer
 
 from deploy.commands.cluster import require_cluster
 from deploy.commands.trainer import ask_trainer
-from deploy.model_listing import manifest_json, print_versions, versions_json
 
 app = typer.Typer(help="Make, look at and move model versions.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -48,6 +47,8 @@ def list_versions(as_json: Json = False) -> None:
 
     Example: millstream models list
     """
+    from deploy.model_listing import print_versions, versions_json
+
     if as_json:
         typer.echo(versions_json())
     else:
@@ -60,6 +61,8 @@ def show(version: Version, _as_json: Json = True) -> None:
 
     Example: millstream models show 3f2a9c11-000007
     """
+    from deploy.model_listing import manifest_json
+
     typer.echo(manifest_json(version))
 
 

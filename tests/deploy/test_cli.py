@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ COMMANDS = {
     *(f"kafka {name}" for name in ("up", "down", "status")),
     *(f"topics {name}" for name in ("apply", "check")),
     *(f"trainer {name}" for name in ("run", "pause", "resume", "skip-lost")),
-    *(f"models {name}" for name in ("init", "warm-start", "list", "show", "verify", "rollback", "resume", "prune")),
+    *(
+        f"models {name}"
+        for name in ("init", "warm-start", "list", "show", "verify", "announce", "rollback", "resume", "prune")
+    ),
     *("doctor", "config", "stream", "adapter", "scorer", "evaluator", "serve", "simulate", "replay"),
     *("audit", "demo", "backtest", "tune"),
 }
@@ -92,3 +96,28 @@ def test_a_log_that_is_missing_is_one_line(tmp_path: Path):
     assert done.returncode == 2
     assert "absent.jsonl is not a file" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_help_loads_nothing_that_takes_its_time():
+    slow = {"torch", "transformers", "faust", "kafka", "pydantic", "numpy", "pyarrow", "rich"}
+    code = f"import sys, deploy.cli; print(sorted({slow} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_version_is_told(tmp_path: Path):
+    done = millstream("--version", home=tmp_path)
+
+    assert done.returncode == 0
+    assert done.stdout == f"millstream {metadata.version('millstream')}\n"
+
+
+def test_a_misspelt_variable_stops_a_command_and_not_its_help(tmp_path: Path):
+    done = millstream("topics", "check", home=tmp_path, MILLSTREAM_JOIN_WINDOW="5")
+
+    assert done.returncode == 2
+    assert done.stderr == (
+        "millstream: MILLSTREAM_JOIN_WINDOW is no setting; do you mean MILLSTREAM_JOIN_WINDOW_SECONDS?\n"
+    )
+    assert millstream("topics", "--help", home=tmp_path, MILLSTREAM_JOIN_WINDOW="5").returncode == 0

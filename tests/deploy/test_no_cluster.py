@@ -22,6 +22,7 @@ COMMANDS = [
     ["models", "init"],
     ["models", "announce"],
     ["models", "warm-start", "log.jsonl"],
+    ["models", "announce"],
     ["models", "rollback"],
     ["models", "resume"],
     ["trainer", "pause"],
