@@ -123,8 +123,7 @@ class JoinAgent:
             self._metrics.group.stale_records.inc()
             return
         self._moved += 1
-        # No record is newer than now: one stamped by a fast clock must not close the windows of all others.
-        record_time_ms = min(int(message.timestamp * 1000), _now_ms())
+        record_time_ms = _record_time_ms(message)
         if event := join.receive(message.key, message.value, message.offset, record_time_ms):
             self._producers.look(event, message.key, message.partition, message.offset, record_time_ms)
             self._unknown_fields.look(event, message.value or b"")
@@ -223,6 +222,13 @@ def create_join_app(kafka: KafkaSettings, settings: JoinSettings, metrics: JoinM
     follow_topics(app, kafka, [events.get_topic_name()], metrics.group)
     start_watchdog(agent.progress, settings.stall_seconds)
     return app
+
+
+def _record_time_ms(message: Message) -> int:
+    now_ms, stamped_ms = _now_ms(), int((message.timestamp or 0.0) * 1000)
+    # No record is newer than now: one stamped by a fast clock must not close the windows of all others. One that bears
+    # no time, or none that can be, must not close its own.
+    return min(stamped_ms, now_ms) if stamped_ms > 0 else now_ms
 
 
 def _now_ms() -> int:

@@ -18,9 +18,9 @@ T0 = 1_700_000_000_000
 class Handed:
     """A Faust event."""
 
-    def __init__(self, offset: int, generation: int) -> None:
+    def __init__(self, offset: int, generation: int, **stamp: float | None) -> None:
         event = Impression(impression_id=f"i{offset}", event_time_ms=T0 + offset, item_id="x", item_text="red shoe")
-        time_s = event.event_time_ms / 1000
+        time_s = stamp.get("timestamp", event.event_time_ms / 1000)
         self.message = Message(
             "millstream.events", 0, offset, time_s, 0, {}, b"k", encode(event), None, generation_id=generation
         )
@@ -67,6 +67,13 @@ async def test_a_join_begins_again_where_the_client_goes_back_to_before_its_firs
     _, agent, _ = worker
     await agent.read(Chunks(handed(3, 4, generation=6), handed(0, 1, 2, 3, 4, 5, generation=6)))
     assert agent.num_pending == 6
+
+
+@pytest.mark.parametrize("timestamp", [None, 0.0, -0.001])
+async def test_a_record_without_a_time_of_its_own_keeps_its_window_open(worker, timestamp):
+    _, agent, _ = worker
+    await agent.read(Chunks([Handed(0, 6), Handed(1, 6, timestamp=timestamp), Handed(2, 6)]))
+    assert agent.num_pending == 3
 
 
 async def test_what_a_join_has_already_taken_in_is_skipped(worker):
