@@ -163,14 +163,22 @@ def run() -> None:
     follower = ReleaseFollower(KafkaSettings(), metrics.model.unusable_releases.inc)
     first = FirstChampion(follower, follower.catch_up(), loader=loader, settings=scorer, metrics=metrics.model)
     with first:
-        app = create_service(lambda: first.models, settings, metrics)
-        # uvicorn drains on these and then raises them again for whoever listened before: that must not end us.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: None)
-        config = uvicorn.Config(
-            app, log_config=None, access_log=False, timeout_graceful_shutdown=settings.drain_seconds
-        )
-        uvicorn.Server(config).run([listener])
+        serve_until_told(create_service(lambda: first.models, settings, metrics), listener, settings.drain_seconds)
+
+
+def serve_until_told(app: FastAPI, listener: socket.socket, drain_seconds: int) -> None:
+    """Answer requests until SIGTERM or SIGINT, then finish those under way, for at most so many seconds."""
+    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=drain_seconds)
+    server = uvicorn.Server(config)
+
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
+    # uvicorn listens for these only once it runs, and raises them again afterwards for whoever listened before: a
+    # signal in between must not be lost, and one after the end must not end us.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    server.run([listener])
 
 
 def listen(settings: ServiceSettings) -> socket.socket:

@@ -1,11 +1,14 @@
 import asyncio
+import os
 import re
+import signal
 import socket
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import uvicorn
 from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient, Response
 from prometheus_client import CollectorRegistry
@@ -16,7 +19,7 @@ from scorer.engine import Engine
 from scorer.http_messages import ScoreRow
 from scorer.model_slot import ModelSlot
 from scorer.progressive import sigmoid
-from scorer.service import create_service, listen
+from scorer.service import create_service, listen, serve_until_told
 from scorer.service_metrics import ServiceMetrics
 from scorer.service_settings import ServiceSettings
 from scorer.settings import ScorerSettings
@@ -267,3 +270,22 @@ async def test_a_whole_impression_may_be_sent_to_be_scored(client: AsyncClient) 
     body = b'{"impressions":[' + encode(tiny_impression(1)) + b"]}"
     assert (await client.post("/score", content=body)).status_code == 200
     assert set(Impression.__struct_encode_fields__) <= set(ScoreRow.__struct_encode_fields__)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_that_comes_before_the_server_listens_for_it_ends_it(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = uvicorn.Server.run
+
+    def told_at_once(server: uvicorn.Server, sockets: list[socket.socket]) -> None:
+        os.kill(os.getpid(), number)
+        run(server, sockets)
+
+    monkeypatch.setattr(uvicorn.Server, "run", told_at_once)
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        serve_until_told(FastAPI(), listen(SETTINGS.model_copy(update={"port": 0})), 1)
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
