@@ -33,9 +33,10 @@ _RETRY_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class _Settled:
-    """A foreign record and what becomes of it."""
+    """A foreign record and what becomes of it; `first` is where its reading began."""
 
     message: Message
+    first: int
     outcome: str
     delivery: Delivery | None
 
@@ -58,6 +59,7 @@ class AdapterAgent:
         self._kafka = kafka
         self._metrics = metrics
         self._alignment: Alignment[TP, _Settled] = Alignment(_MAX_HELD)
+        self._first: dict[TP, int] = {}
         self._received: dict[TP, int] = {}
         self._positions: dict[TP, int] = {}
         self._held_back: set[TP] = set()
@@ -85,8 +87,8 @@ class AdapterAgent:
             await self._deliver([settled.delivery for settled in chunk if settled.delivery is not None])
             for settled in chunk:
                 self._metrics.records.labels(settled.outcome).inc()
-                # A rebalance during the sends took the partition: whoever has it now reads the record again.
-                if self._membership.owns(settled.message):
+                # What a rebalance, or the client going back, took during the sends is read again.
+                if self._first.get(settled.message.tp) == settled.first and self._membership.owns(settled.message):
                     self._positions[settled.message.tp] = settled.message.offset + 1
                     settled.message.ack(self._app.consumer)
             self._moved += len(chunk)
@@ -102,6 +104,7 @@ class AdapterAgent:
 
     def _drop(self) -> None:
         self._alignment.clear()
+        self._first.clear()
         self._received.clear()
         self._positions.clear()
         self._held_back.clear()
@@ -112,6 +115,10 @@ class AdapterAgent:
             self._metrics.group.stale_records.inc()
             return
         self._moved += 1
+        if message.offset < self._first.setdefault(message.tp, message.offset):
+            # The client goes back to before where reading began only to hand all of it out again.
+            self._alignment.drop(message.tp)
+            self._first[message.tp] = message.offset
         self._received[message.tp] = message.offset + 1
         time_ms, settled = self._settle(message, mapping)
         # Held until it is sent: of the message only the offset is needed.
@@ -120,6 +127,7 @@ class AdapterAgent:
 
     def _settle(self, message: Message, mapping: Mapping) -> tuple[int, _Settled]:
         """Return what becomes of a record, and its event time, 0 without one."""
+        first = self._first[message.tp]
         try:
             adapted = mapping.adapt(message.value, f"{message.topic}-{message.partition}-{message.offset}")
         except EventError as error:
@@ -134,15 +142,15 @@ class AdapterAgent:
             letter = dead_letter(message.key, message.value, headers)
             partition = message.partition % self._kafka.partitions
             delivery = Delivery(topic_name("dead-letters", self._kafka), partition, letter)
-            return 0, _Settled(message, "dead_letter", delivery)
+            return 0, _Settled(message, first, "dead_letter", delivery)
         if adapted is None:
-            return 0, _Settled(message, "skipped", None)
+            return 0, _Settled(message, first, "skipped", None)
         record = Record(adapted.impression_id.encode(), encode(adapted))
         kind = "click" if isinstance(adapted, Click) else "impression"
         now_ms, created_ms = int(time.time() * 1000), self._create_time_ms(message)
         delivery = Delivery(topic_name("events", self._kafka), None, record, created_ms)
         # As the join does: no event is newer than its record, and no record newer than now.
-        return min(adapted.event_time_ms, created_ms or now_ms, now_ms), _Settled(message, kind, delivery)
+        return min(adapted.event_time_ms, created_ms or now_ms, now_ms), _Settled(message, first, kind, delivery)
 
     def _create_time_ms(self, message: Message) -> int | None:
         """Return the foreign record's CreateTime, which the event keeps: by it the join judges clocks and lateness.

@@ -68,6 +68,10 @@ class Alignment(Generic[P, T]):
         """Return whether reading the partition should pause until others have caught up."""
         return len(self._held.get(partition, ())) >= self._max_held
 
+    def drop(self, partition: P) -> None:
+        """Forget what is held of a partition."""
+        self.num_held -= len(self._held.pop(partition, ()))
+
     def clear(self) -> None:
         """Forget everything."""
         self._held.clear()

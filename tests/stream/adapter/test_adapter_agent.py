@@ -82,3 +82,13 @@ async def test_a_partition_far_ahead_is_fetched_no_more_until_it_may_leave(agent
     agent._alignment.release({}, limit=1)
     agent._hold_back({VIEWS})
     assert consumer._active_partitions == {VIEWS, TP("clicks", 0)}
+
+
+async def test_where_the_client_goes_back_to_before_its_first_record_reading_begins_again(agent: AdapterAgent):
+    now_ms = int(time.time() * 1000)
+    await agent.read(Chunk(*(Handed(offset, now_ms, now_ms) for offset in (3, 4))), MAPPING)
+    await agent.read(Chunk(*(Handed(offset, now_ms, now_ms) for offset in (0, 1, 2, 3, 4, 5))), MAPPING)
+
+    released = [settled for _, settled in agent._alignment.release({}, limit=100)]
+    assert [settled.message.offset for settled in released] == [0, 1, 2, 3, 4, 5]
+    assert agent._alignment.num_held == 0
