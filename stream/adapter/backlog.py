@@ -5,7 +5,7 @@ import time
 from contextlib import closing
 
 import structlog
-from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer
 from kafka.errors import (
     GroupAuthorizationFailedError,
     GroupIdNotFoundError,
@@ -105,11 +105,13 @@ class _Group:
         }
         if not places:
             return False
-        self._consumer.unsubscribe()  # else what an earlier look saw of the ends would count
-        self._consumer.assign(list(places))
-        for partition, offset in places.items():
-            self._consumer.seek(partition, offset)
-        unknown = set(places)
+        ends = self._consumer.end_offsets(list(places))
+        unknown = {partition for partition, end in ends.items() if places[partition] < end}
+        if not unknown:
+            return False
+        self._consumer.assign(list(unknown))
+        for partition in unknown:
+            self._consumer.seek(partition, places[partition])
         deadline = time.monotonic() + _LOOK_WITHIN_SECONDS
         while unknown and time.monotonic() < deadline:
             for partition, records in self._consumer.poll(timeout_ms=_POLL_MS).items():
@@ -117,13 +119,9 @@ class _Group:
                     if records[0].timestamp < older_than_ms:
                         return True
                     unknown.remove(partition)
-            unknown = {partition for partition in unknown if not self._is_read(partition)}
+            # Neither markers of transactions nor what was aborted are records: the client passes them.
+            unknown = {partition for partition in unknown if self._consumer.position(partition) < ends[partition]}
         return bool(unknown)
-
-    def _is_read(self, partition: TopicPartition) -> bool:
-        """Return whether the log ends here: neither markers of transactions nor what was aborted are records."""
-        end = self._consumer.highwater(partition)
-        return end is not None and self._consumer.position(partition) >= end
 
 
 def _admin(kafka: KafkaSettings) -> KafkaAdminClient:
