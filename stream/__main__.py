@@ -1,7 +1,6 @@
 """`python -m stream`: the label-join worker; `python -m stream adapter`: the adapter of foreign topics."""
 
 import sys
-from collections.abc import Sequence
 
 import structlog
 
@@ -15,7 +14,7 @@ from stream.metrics import AdapterMetrics, JoinMetrics
 from stream.minute_log import start_minute_log
 from stream.process_start import REFUSED, start_process
 from stream.settings import AdapterSettings, JoinSettings, KafkaSettings, MetricsSettings
-from stream.topic_admin import Problem, check_topics
+from stream.topic_admin import check_topics, refuse
 from stream.worker_slot import worker_slot
 
 JOIN_METRICS_PORT = 9101
@@ -26,7 +25,7 @@ def run_join() -> None:
     """Run a label-join worker until it is told to stop."""
     kafka, settings = KafkaSettings(), JoinSettings()
     with worker_slot("stream", kafka, instance=settings.instance):
-        _refuse(check_topics(kafka, settings))
+        refuse(check_topics(kafka, settings))
         registry = process_registry()
         app = create_join_app(kafka, settings, JoinMetrics(registry))
         serve_metrics(MetricsSettings(), JOIN_METRICS_PORT, registry)
@@ -40,7 +39,7 @@ def run_adapter() -> None:
     kafka, settings = KafkaSettings(), AdapterSettings()
     sources = read_mapping(settings.mapping)
     with worker_slot("adapter", kafka, instance=settings.instance):
-        _refuse(
+        refuse(
             check_topics(kafka, JoinSettings())
             + check_source_topics(kafka, {source.topic for source in sources}, settings.mapping)
         )
@@ -66,12 +65,6 @@ def main(arguments: list[str]) -> None:
         sys.stderr.write(f"stream: unknown process {process!r}; use `python -m stream` or `python -m stream adapter`\n")
         sys.exit(REFUSED)
     start_process(*PROCESSES[process])
-
-
-def _refuse(problems: Sequence[Problem]) -> None:
-    """Raise ValueError, naming the remedies, if a topic is missing or would lose what must be read again."""
-    if problems:
-        raise ValueError("; ".join(map(str, problems)))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Creates the topics of the topic table on a cluster, and says where the cluster differs from it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,6 +124,16 @@ def check_topics(kafka: KafkaSettings, join: JoinSettings) -> list[Problem]:
         raise ClusterError(message) from error
     finally:
         admin.close()
+
+
+def refuse(problems: Iterable[Problem]) -> None:
+    """Refuse to start where topics are missing, or would lose what must be read again.
+
+    Raises:
+        ValueError: There are problems; the message names each with its remedy.
+    """
+    if message := "; ".join(map(str, problems)):
+        raise ValueError(message)
 
 
 def _create(admin: KafkaAdminClient, topic: Topic, replication_factor: int) -> bool:

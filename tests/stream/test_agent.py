@@ -10,6 +10,7 @@ import pytest
 from kafka import KafkaAdminClient, KafkaProducer
 
 from stream.events import Click, Impression, decode_labeled, encode
+from stream.process_start import REFUSED
 from stream.settings import KafkaSettings
 from stream.topic_admin import apply_topics
 from stream.topic_log import committed_offsets
@@ -265,7 +266,7 @@ def test_above_the_memory_bound_the_oldest_windows_close_early(kafka: KafkaSetti
 def test_a_worker_without_its_topics_says_what_to_do(kafka_cluster: str, tmp_path: Path):
     absent = KafkaSettings(bootstrap=kafka_cluster, topic_prefix="absent.", partitions=1)
     with Worker(absent, "a", tmp_path) as worker:
-        assert worker.process.wait(timeout=60) == 1
+        assert worker.process.wait(timeout=60) == REFUSED
         assert "millstream topics apply" in worker.log()
 
 
