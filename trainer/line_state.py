@@ -79,6 +79,7 @@ class LineState(msgspec.Struct, frozen=True, kw_only=True):
         replay_state: Bookkeeping of the replay buffer.
         first_offsets: Where in `weighted-examples` the line began, by partition; empty in checkpoints of releases that
             did not note it.
+        device: Kind of device that the line's precision was measured on; null in checkpoints of older releases.
         gone: Examples that retention deleted before they were learned, and that the line was told to skip.
     """
 
@@ -109,6 +110,7 @@ class LineState(msgspec.Struct, frozen=True, kw_only=True):
     statistics: dict[str, Any] = {}
     replay_state: dict[str, Any] = {}
     first_offsets: dict[int, int] = {}
+    device: str | None = None
     gone: tuple[GoneRange, ...] = ()
 
     @property
@@ -158,8 +160,8 @@ class LineState(msgspec.Struct, frozen=True, kw_only=True):
         """Return the state in which an older version serves and promotions are stopped; the weights stay.
 
         Args:
-            version: What serves.
-            rows: Rows that its weights have learned.
+            version: What serves; may be of another model line.
+            rows: Rows of this line that its weights have learned.
         """
         state = self if version == self.champion else self._serving(version)
         held_by_weights = self.knowledge.rows
@@ -231,5 +233,6 @@ def verdict(result: GateResult, state: LineState, max_holds: int | None) -> Verd
 
 
 def _older(versions: tuple[str, ...], than: str) -> tuple[str, ...]:
-    """Return those versions of a line that were published before another; names sort by number."""
-    return tuple(version for version in versions if version < than)
+    """Return those versions that were published before another one in its line; names sort by number."""
+    line, _, _ = than.partition("-")
+    return tuple(version for version in versions if version.startswith(f"{line}-") and version < than)

@@ -116,9 +116,11 @@ class Serving:
             )
             raise RegistryError(message)
         self._check_trusted(version)
-        self._line.state = state.rolled_back(version, self._publisher.knowledge_of(version).rows)
+        rows = self._publisher.knowledge_of(version).rows if self._is_ours(version) else 0
+        self._line.state = state.rolled_back(version, rows)
         self._line.forget_evidence()
-        return f"{version} serves; nothing is promoted until `millstream models resume`"
+        where = "" if self._is_ours(version) else " where its model line can be loaded"
+        return f"{version} serves{where}; nothing is promoted until `millstream models resume`"
 
     def move_back(self) -> None:
         """Let the aliases say what the state says after a rollback; what is known is not announced again."""
@@ -134,6 +136,12 @@ class Serving:
             RegistryError: there is no such version, or it cannot be trusted.
         """
         if command.restart_from is not None:
+            if not self._is_ours(command.restart_from):
+                message = (
+                    f"version {command.restart_from} is of another model line than {self._line.state.line}, which "
+                    "cannot go on from it; name one of this line"
+                )
+                raise RegistryError(message)
             self._check_trusted(command.restart_from)
             self.go_back_to(command.restart_from)
         self._line.state = self._line.state.may_promote_again()
@@ -174,7 +182,8 @@ class Serving:
         self._log.info("promoted", version=bundle.version, **msgspec.to_builtins(result))
 
     def _restore_champion(self) -> None:
-        version = self._line.state.champion
+        state = self._line.state
+        version = state.champion if self._is_ours(state.champion) else state.lineage
         try:
             discarded = self.go_back_to(version)
         except RegistryError as error:
@@ -183,11 +192,10 @@ class Serving:
             return
         self._log.warning("champion_restored", version=version, discarded_rows=discarded)
 
+    def _is_ours(self, version: str) -> bool:
+        return parse_version(version)[0] == self._line.state.line
+
     def _check_trusted(self, version: str) -> None:
-        line, _ = parse_version(version)
-        if line != self._line.state.line:
-            message = f"version {version} is of another model line than {self._line.state.line}; name one of this line"
-            raise RegistryError(message)
         if problems := self._publisher.registry.verify(version):
             message = f"version {version} cannot be trusted: {'; '.join(problems)}"
             raise RegistryError(message)

@@ -4,15 +4,19 @@ import itertools
 import math
 import tempfile
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
+import structlog
 import torch
 
 from scorer.bundle import ModelBundle
+from scorer.device import prepare_device
+from scorer.features import NumericStatistics
 from scorer.new_line import new_line_name, start_line
-from scorer.settings import ModelSettings
+from scorer.registry import ModelRegistry
+from scorer.settings import ModelSettings, Precision
 from scorer.version_store import parse_version, version_name
 from stream.events import Click, GateResult, Impression, LabeledImpression
 from stream.label_join import join_log
@@ -77,6 +81,7 @@ def init_model_line(
             champion=bundle.version,
             lineage=bundle.version,
             command_offset=start.command_offset,
+            device=bundle.model.head.weight.device.type,
         )
         publisher.move({"champion": bundle.version, "frozen": bundle.version}, "initialised")
         learner = Learner(bundle.model, trainer, bundle.precision)
@@ -91,6 +96,7 @@ def warm_start(
     publisher: Publisher,
     start: Start,
     *,
+    model: ModelSettings | None = None,
     progress: Progress = lambda _: None,
 ) -> str:
     """Teach the current line the rows of a log, in order, and return the name of its version 1.
@@ -98,37 +104,49 @@ def warm_start(
     Every row is learned once with weight 1. The bias of the head starts at the log odds of the click rate, so that no
     step is spent on learning it. Version 1 becomes champion and frozen; the live stream goes on from `start`.
 
+    What was learned is on disk before anything is published: a call that a crash interrupted after that is finished by
+    the next one, which learns nothing, so that it cannot publish other bits under the same name.
+
     Args:
         rows: Labeled impressions in the order in which they happened.
         trainer: Batch size and learning rates.
         trainer_dir: Private state of the trainer.
         publisher: Versions, aliases and announcements.
         start: Where in the live stream the line begins.
+        model: Device and threads, as every process uses them; from the environment by default.
         progress: Called with the number of rows learned so far.
 
     Raises:
         CheckpointError: there is no line, or it has learned already.
         ValueError: the log holds no clicks, or nothing but clicks.
     """
-    checkpoint = _beginning(trainer_dir)
-    parent = checkpoint.state.champion
-    bundle = publisher.registry.load(parent)
-    learner = Learner(bundle.model, trainer, bundle.precision)
-    learn_log(list(rows), bundle, learner, trainer, progress)
-    version = version_name(checkpoint.state.line, 1)
+    device = prepare_device(model or ModelSettings())
+    checkpoint = _beginning(trainer_dir, publisher.registry)
+    state = checkpoint.state
+    parent, version = version_name(state.line, 0), version_name(state.line, 1)
+    bundle = publisher.registry.load(parent, device=device)
+    learner = Learner(bundle.model, trainer, _precision(bundle, state, device), num_steps=state.num_steps)
+    if state.number == 0:
+        learn_log(list(rows), bundle, learner, trainer, progress)
+        state = msgspec.structs.replace(
+            state,
+            champion=version,
+            lineage=version,
+            number=1,
+            offsets=start.offsets,
+            first_offsets=start.offsets,
+            command_offset=start.command_offset,
+        )
+        _begin_line(trainer_dir, first_checkpoint(bundle, learner, state))
+    else:
+        learner.restore(checkpoint.tensors)
+        bundle = replace(
+            bundle, statistics=NumericStatistics.from_json(state.statistics, bundle.featurizer.spec.numeric)
+        )
+        structlog.get_logger(__name__).info("warm_start_finished", version=version)
     bundle = ModelBundle(bundle.model, bundle.featurizer, bundle.statistics, version, bundle.precision)
     publisher.publish(bundle, parent=parent, knowledge=Knowledge(), gate=_EXEMPT)
     publisher.move({"champion": version, "frozen": version}, "warm_started")
-    state = msgspec.structs.replace(
-        checkpoint.state,
-        champion=version,
-        lineage=version,
-        number=1,
-        offsets=start.offsets,
-        first_offsets=start.offsets,
-        command_offset=start.command_offset,
-    )
-    _begin_line(trainer_dir, first_checkpoint(bundle, learner, state))
     return version
 
 
@@ -165,21 +183,37 @@ def learn_log(
         progress(start + len(chunk))
 
 
-def _beginning(trainer_dir: Path) -> Checkpoint:
-    """Return the checkpoint of the current line, which has learned nothing yet.
+def _beginning(trainer_dir: Path, registry: ModelRegistry) -> Checkpoint:
+    """Return the checkpoint of the current line: it has learned nothing yet, or a log that no version has come of.
 
     Raises:
         CheckpointError: there is no line, or it has learned already.
     """
-    line = current_line(trainer_dir)
-    checkpoint = checkpoint_store(trainer_dir, line).load_latest()
-    if checkpoint.state.number > 0:
+    checkpoint = checkpoint_store(trainer_dir, current_line(trainer_dir)).load_latest()
+    state = checkpoint.state
+    is_begun = state.number == 1 and state.update == 0
+    is_served = state.promotions_stopped or registry.alias("champion") == version_name(state.line, 1)
+    is_unfinished = is_begun and not is_served
+    if state.number > 0 and not is_unfinished:
         message = (
-            f"model line {line} has learned already (version {checkpoint.state.number}); a warm start comes first in a "
+            f"model line {state.line} has learned already (version {state.number}); a warm start comes first in a "
             "line: make a new one with `millstream models init`"
         )
         raise CheckpointError(message)
     return checkpoint
+
+
+def _precision(bundle: ModelBundle, state: LineState, device: torch.device) -> Precision:
+    """Return the arithmetic to learn a log in: the line's, unless it was measured on another kind of device.
+
+    bf16 that is fast on a GPU can be 60 times slower than fp32 on a processor.
+    """
+    if bundle.precision == "fp32" or state.device in {None, device.type}:
+        return bundle.precision
+    structlog.get_logger(__name__).warning(
+        "warm_start_in_fp32", measured_on=state.device, device=device.type, precision=bundle.precision
+    )
+    return "fp32"
 
 
 def _begin_line(trainer_dir: Path, checkpoint: Checkpoint) -> None:

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -210,6 +211,27 @@ def test_resume_may_restart_from_an_older_version(tmp_path):
     restored = rig.trainer.line.candidate().model.trainable_parameters()
     published = rig.registry.load(f"{LINE}-000000").model.trainable_parameters()
     assert all(torch.equal(restored[name], tensor) for name, tensor in published.items())
+
+
+def test_a_rollback_may_go_to_another_line_of_the_registry(tmp_path):
+    rig = Rig(tmp_path, one_partition([scarves(64 * k, skilled=False) for k in range(6)]))
+    other = replace(tiny_bundle(tmp_path / "other", seed=5), version="11111111-000007")
+    rig.registry.publish(other, created_ms=1)
+    steps(rig, 3)
+    learned = rig.trainer.line.state.knowledge.rows
+    rig.inbox.send("rollback", version=other.version)
+    rig.inbox.send("resume_promotions", restart_from=other.version)
+    rig.trainer._obey_commands()
+    state = rig.trainer.line.state
+    assert [answer.done for answer in rig.inbox.answers] == [True, False]
+    assert promoted(rig)[-1] == rig.registry.alias("champion") == other.version
+    assert (state.served_before, state.knowledge.rows, state.lineage) == ((), learned, f"{LINE}-000003")
+    rig.trainer._serving._restore_champion()
+    assert rig.trainer.line.state.lineage == f"{LINE}-000003"
+    rig.inbox.send("resume_promotions")
+    steps(rig, 2)
+    assert promoted(rig)[-1] > f"{LINE}-000003"
+    assert promoted(rig)[-1].startswith(LINE)
 
 
 @pytest.mark.parametrize("version", ["00000000-000099", "11111111-000000", "../secrets"])

@@ -1,5 +1,7 @@
 import math
+from dataclasses import replace
 
+import msgspec
 import pytest
 import torch
 
@@ -13,7 +15,7 @@ from tests.trainer.rig import ReleaseTopic, Rig, recorded_log
 from trainer.checkpoint import CheckpointError, load_latest
 from trainer.publication import Publisher
 from trainer.settings import TrainerSettings
-from trainer.warm_start import Start, init_model_line, labels_of, warm_start
+from trainer.warm_start import Start, _precision, init_model_line, labels_of, warm_start
 
 SETTINGS = TrainerSettings(batch_rows=8, warmup_steps=4)
 
@@ -76,6 +78,43 @@ def test_a_line_that_has_learned_refuses_a_warm_start(rig):
     start_from(rig)
     with pytest.raises(CheckpointError, match="millstream models init"):
         start_from(rig)
+
+
+@pytest.mark.parametrize("crash", ["publish", "move"])
+def test_a_warm_start_that_a_crash_interrupted_is_finished_in_the_bits_it_learned(rig, crash):
+    def crashing(*_, **__):
+        raise OSError
+
+    publisher = rig.publisher()
+    setattr(publisher, crash, crashing)
+    rows = [tiny_labeled(index) for index in range(120)]
+    with pytest.raises(OSError):  # noqa: PT011
+        warm_start(rows, SETTINGS, rig.trainer_dir, publisher, Start({0: 4, 1: 9}, 3))
+    learned = load_latest(rig.trainer_dir)
+    # Another device or number of threads gives other bits; here it is other rows.
+    version = start_from(rig, num_rows=60)
+    published = rig.registry.load(version).model.trainable_parameters()
+    assert all(torch.equal(learned.tensors[f"weights/{name}"], tensor) for name, tensor in published.items())
+    assert rig.registry.alias("champion") == version
+    with pytest.raises(CheckpointError, match="has learned already"):
+        start_from(rig)
+
+
+def test_a_warm_start_computes_on_the_threads_of_every_process(rig):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        start_from(rig, model=ModelSettings(device="cpu", threads=1))
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("measured_on", "expected"), [("cuda", "fp32"), ("cpu", "bf16"), (None, "bf16")])
+def test_bf16_measured_on_another_kind_of_device_is_not_learned_in(rig, measured_on, expected):
+    bundle = replace(rig.registry.load(rig.registry.alias("champion")), precision="bf16")
+    state = msgspec.structs.replace(load_latest(rig.trainer_dir).state, device=measured_on)
+    assert _precision(bundle, state, torch.device("cpu")) == expected
 
 
 def test_a_log_without_clicks_is_refused(rig):
