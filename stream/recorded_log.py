@@ -12,6 +12,7 @@ import heapq
 import itertools
 import zlib
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 
@@ -21,7 +22,7 @@ import pyarrow.parquet as pq
 from msgspec import Meta, Struct
 
 from stream.codec import UndecodableError, decoded, from_json
-from stream.events import Click, EventError, Impression, Served, decode_event, encode
+from stream.events import OLDEST_MS, Click, EventError, Impression, Served, decode_event, encode
 
 _FIELDS: list["pa.Field[Any]"] = [
     pa.field("type", pa.string(), nullable=False),  # impression | click
@@ -233,11 +234,19 @@ def _events_of_rows(
 def _read_events(path: Path, rejected: _Rejected) -> Iterator[Impression | Click]:
     for number, line in _lines(path):
         try:
-            event = decode_event(line)
+            yield _event_of(line)
         except EventError as error:
             rejected.line(number, error)
-            continue
-        yield event
+
+
+def _event_of(raw: bytes) -> Impression | Click:
+    event = decode_event(raw)
+    time_ms = event.event_time_ms
+    if OLDEST_MS / 1000 <= time_ms < _MAX_TS:
+        day = datetime.fromtimestamp(time_ms / 1000, tz=UTC).strftime("%d %B %Y")
+        message = f"event_time_ms {time_ms} is {day}; the unit is milliseconds, and these look like seconds: times 1000"
+        raise EventError("past_time", message)
+    return event
 
 
 def _cut(events: Iterator[Impression | Click], skip: int, limit: int | None) -> Iterator[Impression | Click]:
@@ -270,7 +279,7 @@ def _read_parquet(path: Path, rejected: _Rejected) -> Iterator[Impression | Clic
         for number, row in enumerate(_parquet_rows(path, file), start=1):
             try:
                 # Through the codec, so that a column obeys the same limits as a field of an event.
-                event = decode_event(decoded(row, _event_bytes, "an event"))
+                event = _event_of(decoded(row, _event_bytes, "an event"))
             except (EventError, UndecodableError) as error:
                 rejected.line(number, error)
                 continue

@@ -195,3 +195,20 @@ def test_a_time_that_is_not_in_seconds_names_the_line_and_the_unit(tmp_path, ts)
 
     with pytest.raises(LogError, match=r"1.*the unit is seconds"):
         list(read_log(log, click_delay_seconds=1))
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_an_event_whose_time_is_in_seconds_names_file_line_field_value_and_remedy(tmp_path, suffix):
+    path = tmp_path / f"events.{suffix}"
+    write_events(path, [OWN[0], msgspec.structs.replace(OWN[1], event_time_ms=1_767_319_446)])
+    what = rf"{suffix} line 2: event_time_ms 1767319446 is 21 January 1970; .*milliseconds.*times 1000"
+    with pytest.raises(LogError, match=what):
+        list(read_log(path, click_delay_seconds=1))
+
+
+@pytest.mark.parametrize("ts", ["-1", "0", "NaN", "Infinity", "1e999"])
+def test_an_impossible_time_names_the_line_and_the_field(tmp_path, ts):
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"ts": 100, "label": 0, "item": "hat"}\n' + f'{{"ts": {ts}, "label": 0, "item": "hat"}}\n')
+    with pytest.raises(LogError, match=r"log\.jsonl line 2: .*(ts|malformed|invalid)"):
+        list(read_log(log, click_delay_seconds=1))
