@@ -41,13 +41,23 @@ class ScoreRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class ScoreRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    """Body of POST /score."""
+    """Body of POST /score.
+
+    Attributes:
+        impressions: The rows.
+    """
 
     impressions: Annotated[tuple[ScoreRow, ...], Meta(min_length=1)]
 
 
 class RankItem(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One candidate of a ranking."""
+    """One candidate of a ranking.
+
+    Attributes:
+        item_id: Comes back with the score.
+        item_text: Title (and more) of the item.
+        numeric: Further features by name; those of an item come before shared ones.
+    """
 
     item_id: str
     item_text: str

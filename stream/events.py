@@ -55,6 +55,7 @@ class Impression(Struct, frozen=True, kw_only=True, tag="impression", tag_field=
         position: 1-based place in the list; 0 when unknown.
         numeric: Further features by name; null means missing.
         served: Version and score it was served with, when it was served by us.
+        schema_version: Version of this format; readers take every version up to their own.
     """
 
     impression_id: Id
@@ -71,7 +72,15 @@ class Impression(Struct, frozen=True, kw_only=True, tag="impression", tag_field=
 
 
 class Click(Struct, frozen=True, kw_only=True, tag="click", tag_field="type"):
-    """One click (or cart, or purchase) on one impression."""
+    """One click (or cart, or purchase) on one impression.
+
+    Attributes:
+        click_id: Unique id among the clicks of its impression; a second copy of it is a repeat.
+        impression_id: The impression that was clicked; key of the record.
+        event_time_ms: When it was clicked, epoch milliseconds of the shop's clock.
+        kind: What was done.
+        schema_version: Version of this format; readers take every version up to their own.
+    """
 
     click_id: Id
     impression_id: Id
