@@ -1,64 +1,73 @@
-"""What the adapter's group has left unsettled on real Kafka, looked at by a join that never joins that group."""
+"""What the adapter's group has left unsettled on real Kafka, looked at without joining that group."""
 
 import time
+from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.structs import OffsetAndMetadata
 
-from stream.adapter.backlog import AdapterBacklog
+from stream.adapter.backlog import _admin, _consumer, _Group
 from stream.settings import KafkaSettings
-from tests.stream.traffic import wait_for
 
 pytestmark = pytest.mark.kafka
+
+MINUTE_MS = 60_000
+
+
+@pytest.fixture
+def topic(kafka: KafkaSettings) -> str:
+    name = f"{kafka.topic_prefix}views"
+    with closing(KafkaAdminClient(**kafka.client_options())) as admin:
+        admin.create_topics({name: {"num_partitions": 1, "replication_factor": 1}}, wait_for_metadata=True)
+    return name
+
+
+@pytest.fixture
+def group(kafka: KafkaSettings) -> Iterator[_Group]:
+    with closing(_admin(kafka)) as admin, closing(_consumer(kafka)) as consumer:
+        yield _Group(f"{kafka.topic_prefix}adapter", admin, consumer)
 
 
 def settle(kafka: KafkaSettings, topic: str, offset: int) -> None:
     """Commit as the adapter would have."""
-    consumer = KafkaConsumer(
-        **kafka.client_options(), group_id=f"{kafka.topic_prefix}adapter", enable_auto_commit=False
-    )
-    consumer.assign([TopicPartition(topic, 0)])
-    consumer.commit({TopicPartition(topic, 0): OffsetAndMetadata(offset, "", -1)})
-    consumer.close()
+    options = kafka.client_options() | {"group_id": f"{kafka.topic_prefix}adapter", "enable_auto_commit": False}
+    with closing(KafkaConsumer(**options)) as consumer:
+        consumer.assign([TopicPartition(topic, 0)])
+        consumer.commit({TopicPartition(topic, 0): OffsetAndMetadata(offset, "", -1)})
 
 
-def test_it_is_open_while_an_old_foreign_record_is_unsettled(kafka: KafkaSettings):
-    topic = f"{kafka.topic_prefix}views"
-    admin = KafkaAdminClient(**kafka.client_options())
-    admin.create_topics({topic: {"num_partitions": 1, "replication_factor": 1}}, wait_for_metadata=True)
-    admin.close()
-    backlog = AdapterBacklog(kafka, max_age_seconds=2)
-    backlog.start()
-    wait_for(lambda: not backlog.is_open(), seconds=30)  # no adapter has ever run
+def now_ms() -> int:
+    return int(time.time() * 1000)
 
+
+def test_it_is_behind_while_an_old_record_is_unsettled(kafka: KafkaSettings, topic: str, group: _Group):
+    assert not group.is_behind(now_ms()), "no adapter has ever run"
     producer = KafkaProducer(**kafka.client_options(), acks="all")
-    for _ in range(2):
-        producer.send(topic, b"{}", timestamp_ms=int(time.time() * 1000) - 60_000).get(timeout=30)
-    settle(kafka, topic, 1)
-    wait_for(backlog.is_open, seconds=30)
-
-    settle(kafka, topic, 2)
-    wait_for(lambda: not backlog.is_open(), seconds=30)
+    for age_ms in (2 * MINUTE_MS, 2 * MINUTE_MS, 0):
+        producer.send(topic, b"{}", timestamp_ms=now_ms() - age_ms).get(timeout=30)
     producer.close()
 
+    settle(kafka, topic, 1)
+    assert group.is_behind(now_ms() - MINUTE_MS)
+    settle(kafka, topic, 2)
+    assert not group.is_behind(now_ms() - MINUTE_MS), "what waits has only just come"
+    settle(kafka, topic, 3)
+    for _ in range(3):
+        assert not group.is_behind(now_ms()), "nothing waits"
 
-def test_the_marker_of_a_transaction_is_no_record_to_wait_for(kafka: KafkaSettings):
-    topic = f"{kafka.topic_prefix}views"
-    admin = KafkaAdminClient(**kafka.client_options())
-    admin.create_topics({topic: {"num_partitions": 1, "replication_factor": 1}}, wait_for_metadata=True)
-    admin.close()
+
+def test_markers_and_what_was_aborted_are_not_waited_for(kafka: KafkaSettings, topic: str, group: _Group):
     producer = KafkaProducer(**kafka.client_options(), acks="all", transactional_id=topic)
     producer.init_transactions()
-    producer.begin_transaction()
-    producer.send(topic, b"{}", timestamp_ms=int(time.time() * 1000) - 60_000)
-    producer.commit_transaction()
+    for finish in (producer.commit_transaction, producer.abort_transaction):
+        producer.begin_transaction()
+        producer.send(topic, b"{}", timestamp_ms=now_ms() - MINUTE_MS)
+        finish()
     producer.close()
 
     settle(kafka, topic, 0)
-    backlog = AdapterBacklog(kafka, max_age_seconds=2)
-    backlog.start()
-    time.sleep(3)
-    assert backlog.is_open()
-    settle(kafka, topic, 1)  # the marker stands at 1 and the log ends at 2
-    wait_for(lambda: not backlog.is_open(), seconds=30)
+    assert group.is_behind(now_ms())
+    settle(kafka, topic, 1)  # a marker at 1, an aborted record at 2, its marker at 3
+    assert not group.is_behind(now_ms())
