@@ -26,7 +26,7 @@ from stream.ordered_consumer import OrderedConsumer, OrderedTransport
 from stream.settings import KafkaSettings
 from stream.topic_identity import TopicIdentities
 from stream.topics import topic_name
-from stream.worker_slot import explain_fencing, slot_directory
+from stream.worker_slot import SlotDispute, slot_directory
 
 _RETRY_SECONDS = 0.5
 
@@ -89,7 +89,6 @@ def create_app(name: str, kafka: KafkaSettings, *, instance: str) -> faust.App:
     directory = slot_directory(group, instance)
     with storing(directory):
         directory.mkdir(parents=True, exist_ok=True)
-    explain_fencing(name, instance)
     return _OrderedApp(
         group,
         broker=[f"kafka://{server}" for server in kafka.bootstrap.split(",")],
@@ -265,6 +264,8 @@ class Membership:
         self._metrics = metrics
         self._drop = drop
         self._revoked_generation: int | None = None
+        group, slot = str(app.conf.id), str(app.conf.consumer_group_instance_id)
+        self._dispute = SlotDispute(group, slot.removeprefix(f"{group}-"))
         app.on_partitions_revoked.connect(self._on_revoked)  # type: ignore[arg-type]  # its types forbid named arguments
         app.on_partitions_assigned.connect(self._on_assigned)  # type: ignore[arg-type]
 
@@ -286,6 +287,8 @@ class Membership:
         self.num_assignments += 1
         self._metrics.partitions.set(len(assigned))
         structlog.get_logger(__name__).info("partitions_assigned", partitions=_numbers(assigned))
+        if dispute := self._dispute.note_rebalance():
+            structlog.get_logger(__name__).error("instance_name_taken", message=dispute)
 
 
 def _numbers(partitions: set[TP]) -> list[int]:

@@ -1,9 +1,8 @@
 import pytest
-from aiokafka.errors import for_code
 
 from stream.directory_lock import DirectoryBusyError
 from stream.settings import KafkaSettings
-from stream.worker_slot import explain_fencing, worker_slot
+from stream.worker_slot import SlotDispute, worker_slot
 
 
 @pytest.fixture(autouse=True)
@@ -22,8 +21,29 @@ def test_a_worker_slot_is_held_by_one_worker_of_a_group():
             worker_slot("scorer", kafka, instance="0").__enter__()
 
 
-def test_a_worker_whose_instance_name_another_machine_took_is_told_which_setting_to_change():
-    explain_fencing("stream", "a")
-    told = repr(for_code(82)())
-    assert "another stream worker runs as instance 'a'" in told
-    assert "MILLSTREAM_JOIN_INSTANCE" in told
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def rebalances(seconds: float, count: int) -> list[str]:
+    clock = Clock()
+    dispute, lines = SlotDispute("shop_stream", "a", clock), []
+    for _ in range(count):
+        clock.now += seconds
+        lines += [line] if (line := dispute.note_rebalance()) else []
+    return lines
+
+
+def test_two_workers_of_one_instance_on_two_machines_are_told_which_setting_to_change():
+    lines = rebalances(2.0, 25)
+    assert len(lines) == 2
+    assert "another stream worker of the group runs as instance 'a'" in lines[0]
+    assert "MILLSTREAM_JOIN_INSTANCE" in lines[0]
+
+
+def test_workers_that_come_and_go_are_no_dispute():
+    assert rebalances(2.0, 9) == []
+    assert rebalances(10.0, 100) == []
