@@ -104,7 +104,7 @@ class ProgressiveEvaluator:
         """Take note of a release; return the freshness, in seconds, of the rows that this settles."""
         if release.alias != "champion":
             return []
-        served = self._freshness.add_release(release.version, release.covered_offsets)
+        served = self._freshness.add_release(release.version, release.covered_offsets, release.gaps or ())
         self._served_seconds.extend(served)
         return served
 

@@ -50,6 +50,8 @@ class FreshnessTracker:
     the time its label was due. Rows, releases and partitions are read independently: whichever is seen last settles
     a row, by the earliest score known then of a version that covers it.
 
+    Rows whose learning was undone, by going back to an older version, are learned by nothing: they are given up.
+
     Args:
         max_waiting: Rows kept that no version covers yet, for when nothing is promoted; beyond it the oldest are
             given up and counted in `num_given_up`.
@@ -62,6 +64,7 @@ class FreshnessTracker:
         self._covered_by_version: dict[str, Mapping[str, int]] = {}
         self._scored_ms_by_version: dict[str, int] = {}
         self._served: dict[str, _ServedOffsets] = {}
+        self._gaps: dict[str, dict[tuple[int, int], None]] = {}
         self.num_given_up = 0
 
     @property
@@ -75,6 +78,9 @@ class FreshnessTracker:
         Returns:
             Their freshness, in seconds, if a version that covers them serves already; the others wait.
         """
+        if any(start <= offset < stop for start, stop in self._gaps.get(str(partition), ())):
+            self.num_given_up += sum(1 for _ in label_due_ms)
+            return []
         served = self._served.get(str(partition))
         if served is not None and (scored_ms := served.since_ms(offset)) is not None:
             return [(scored_ms - due_ms) / 1000 for due_ms in label_due_ms]
@@ -89,8 +95,19 @@ class FreshnessTracker:
             self.num_given_up += 1
         return []
 
-    def add_release(self, version: str, covered_offsets: Mapping[str, int]) -> list[float]:
-        """Take note of what a version covers; return the freshness, in seconds, of the rows that this settles."""
+    def add_release(
+        self, version: str, covered_offsets: Mapping[str, int], gaps: Iterable[Mapping[str, tuple[int, int]]] = ()
+    ) -> list[float]:
+        """Take note of what a version covers; return the freshness, in seconds, of the rows that this settles.
+
+        Args:
+            version: Its name.
+            covered_offsets: Next offset by partition number that its plans had covered.
+            gaps: Stretches below them whose learning was undone.
+        """
+        for gap in gaps:
+            for name, (start, stop) in gap.items():
+                self._give_up(name, start, stop)
         self._covered_by_version[version] = covered_offsets
         _forget_oldest(self._covered_by_version)
         return self._serve(version)
@@ -139,6 +156,17 @@ class FreshnessTracker:
                 tracker._served.setdefault(str(name), _ServedOffsets()).add(int(offset), int(time_ms))
         return tracker
 
+    def _give_up(self, name: str, start: int, stop: int) -> None:
+        known = self._gaps.setdefault(name, {})
+        known[start, stop] = None
+        _forget_oldest(known)
+        for partition, waiting in self._waiting.items():
+            if str(partition) == name:
+                left = [row for row in waiting if not start <= row[0] < stop]
+                self.num_given_up += len(waiting) - len(left)
+                self._num_waiting -= len(waiting) - len(left)
+                self._waiting[partition] = deque(left)
+
     def _serve(self, version: str) -> list[float]:
         """Settle what a version covers, once both its release and a score of it are known."""
         covered_offsets, scored_ms = self._covered_by_version.get(version), self._scored_ms_by_version.get(version)
@@ -185,6 +213,6 @@ class _ServedOffsets:
         return self.times_ms[place] if place < len(self.offsets) else None
 
 
-def _forget_oldest(versions: dict[str, Any]) -> None:
+def _forget_oldest(versions: dict[Any, Any]) -> None:
     while len(versions) > MAX_VERSIONS:
         del versions[next(iter(versions))]

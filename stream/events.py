@@ -195,6 +195,8 @@ class ModelRelease(Struct, frozen=True, kw_only=True):
         gate: The judgement that let it.
         created_ms: When it was announced.
         covered_offsets: Next offset of `weighted-examples`, by partition number, that its plans had covered.
+        gaps: Stretches below these whose learning was undone, first offset and the one after the last by partition
+            number; absent when there are none.
     """
 
     alias: Alias
@@ -206,6 +208,7 @@ class ModelRelease(Struct, frozen=True, kw_only=True):
     parent: str | None = None
     gate: GateResult | None = None
     covered_offsets: dict[str, int] = {}
+    gaps: tuple[dict[str, tuple[int, int]], ...] | UnsetType = UNSET
     schema_version: int = SCHEMA_VERSION
 
 

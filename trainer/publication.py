@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeVar
 
 import structlog
+from msgspec import UNSET
 
 from scorer.bundle import ModelBundle
 from scorer.manifest import Learned
@@ -130,6 +131,7 @@ class Publisher:
             parent=manifest.parent,
             gate=manifest.gate,
             covered_offsets=manifest.covered_offsets,
+            gaps=(manifest.learned.gaps if manifest.learned else ()) or UNSET,
         )
 
 

@@ -46,7 +46,7 @@ def read_outcome(kafka: KafkaSettings, producer_ledger: Path) -> Outcome:
             except EventError:
                 continue
             if release.alias == "champion":
-                tracker.add_release(release.version, release.covered_offsets)
+                tracker.add_release(release.version, release.covered_offsets, release.gaps or ())
                 if release.reason == "promoted":
                     promoted.add(release.version)
         records = [

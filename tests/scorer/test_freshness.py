@@ -152,3 +152,14 @@ def test_a_snapshot_from_before_served_offsets_were_kept_is_restored() -> None:
     tracker.add_score("v2", 4_000)
     old = {name: array for name, array in tracker.snapshot().items() if not name.startswith("served_")}
     assert FreshnessTracker.restore(old).add_release("v2", {"0": 6}) == [3.0]  # type: ignore[arg-type]
+
+
+def test_rows_whose_learning_was_undone_are_never_fresh() -> None:
+    tracker = FreshnessTracker()
+    for offset in range(4):
+        tracker.add_rows(0, offset, [1_000])
+    tracker.add_release("v6", {"0": 5}, [{"0": (1, 3)}])
+    assert tracker.add_score("v6", 10_000) == [9.0, 9.0]
+    assert (tracker.num_waiting, tracker.num_given_up) == (0, 2)
+    assert tracker.add_rows(0, 2, [1_000]) == []
+    assert tracker.add_rows(0, 4, [2_000]) == [8.0]

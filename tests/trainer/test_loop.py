@@ -291,6 +291,7 @@ def test_a_version_after_undone_learning_says_what_it_has_not_learned(tmp_path):
     assert (manifest.number, manifest.parent) == (6, f"{LINE}-000002")
     assert manifest.covered_offsets == {"0": 5, "1": 0}
     assert (manifest.learned.rows, manifest.learned.gaps) == (128, ({"0": (1, 4)},))
+    assert rig.topic.read()[-1].gaps == ({"0": (1, 4)},)
 
 
 @pytest.mark.parametrize("crash", ["before_aliases", "before_announcement"])
