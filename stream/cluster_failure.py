@@ -9,11 +9,14 @@ from contextlib import contextmanager
 from kafka.errors import (
     AuthorizationError,
     IllegalSaslStateError,
+    KafkaTimeoutError,
     SaslAuthenticationFailedError,
     UnsupportedSaslMechanismError,
 )
 
 from stream.settings import KafkaSettings
+
+_REFUSALS = (SaslAuthenticationFailedError, UnsupportedSaslMechanismError, IllegalSaslStateError, AuthorizationError)
 
 CONNECT_SECONDS = 2.0
 """How long an address may take to accept a connection before it counts as silent."""
@@ -25,9 +28,9 @@ def failure_line(kafka: KafkaSettings, error: BaseException, causes: Sequence[Ba
     Args:
         kafka: How the connection was tried.
         error: What the client raised in the end, often a mere time-out.
-        causes: What `connection_failures` collected meanwhile; the last one says why.
+        causes: What `connection_failures` collected meanwhile.
     """
-    cause = causes[-1] if causes else error
+    cause = _telling(error, causes)
     where = f"Kafka at {kafka.bootstrap}"
     if isinstance(cause, SaslAuthenticationFailedError):
         return (
@@ -52,6 +55,13 @@ def failure_line(kafka: KafkaSettings, error: BaseException, causes: Sequence[Ba
         f"no Kafka answers at {kafka.bootstrap} ({type(error).__name__}); "
         "start one with 'millstream kafka up' or set MILLSTREAM_KAFKA_BOOTSTRAP to yours"
     )
+
+
+def _telling(error: BaseException, causes: Sequence[BaseException]) -> BaseException:
+    """Return the error that says most: a refusal; else the last that is no mere time-out, which all end in."""
+    told: list[BaseException] = [cause for cause in (error, *causes) if isinstance(cause, _REFUSALS)]
+    told += [cause for cause in reversed(causes) if not isinstance(cause, KafkaTimeoutError)]
+    return told[0] if told else error
 
 
 @contextmanager

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Limit = Annotated[int | None, typer.Option(min=1, help="Impressions to play; no limit by default.")]
 Seconds = Annotated[float | None, typer.Option(min=0.001, help="Stop after so many seconds.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the counts as one JSON object.")]
 Ledger = Annotated[Path | None, typer.Option(help="Parquet file of the producer's ledger.")]
 
 FAILED = 1
@@ -34,6 +35,7 @@ def simulate_shop(
     write_past: Annotated[
         Path | None, typer.Option(help="Write the past to this log (.parquet, .jsonl, .jsonl.gz), and play nothing.")
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Play a simulated shop: users with tastes that drift, delayed clicks, bots and broken events.
 
@@ -53,7 +55,7 @@ def simulate_shop(
     require_cluster()
     settings = _fitted(settings, options.window_seconds)
     counts = simulate(settings, KafkaSettings(), MetricsSettings(), options, history_rows=history_rows)
-    _show(counts, options.ledger)
+    _show(counts, options.ledger, as_json=as_json)
 
 
 def replay_log(  # noqa: PLR0913, PLR0917 (one parameter is one option)
@@ -66,6 +68,7 @@ def replay_log(  # noqa: PLR0913, PLR0917 (one parameter is one option)
     click_delay: Annotated[float, typer.Option(min=0, help="Seconds from a positive row to its click.")] = 1.0,
     ledger: Ledger = None,
     skip_bad_lines: Annotated[bool, typer.Option(help="Leave out and count unusable lines.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Play a recorded log through Kafka as if it happened now.
 
@@ -77,7 +80,7 @@ def replay_log(  # noqa: PLR0913, PLR0917 (one parameter is one option)
     options = _options("replay", ledger, rate=rate, seconds=seconds, limit=limit)
     played = ReplayOptions(click_delay_seconds=click_delay, speed=speed, skip=skip, skip_bad_lines=skip_bad_lines)
     counts = replay(log, KafkaSettings(), MetricsSettings(), options, played)
-    _show(counts, options.ledger)
+    _show(counts, options.ledger, as_json=as_json)
 
 
 def _options(
@@ -110,12 +113,15 @@ def _fitted(settings: "ShopSettings", window_seconds: float) -> "ShopSettings":
     return settings.model_copy(update={"late_click_share": 0.0, "late_click_seconds": 2 * window_seconds})
 
 
-def _show(counts: "ProducerCounts", ledger: Path) -> None:
+def _show(counts: "ProducerCounts", ledger: Path, *, as_json: bool) -> None:
     """Print the counts; a record that Kafka did not confirm makes the exit status 1."""
     import msgspec
 
-    for name, value in msgspec.structs.asdict(counts).items():
-        typer.echo(f"{name.replace('_', ' '):22} {'-' if value is None else value}")
-    typer.echo(f"{'ledger':22} {ledger}")
+    told = msgspec.structs.asdict(counts) | {"ledger": str(ledger)}
+    if as_json:
+        typer.echo(msgspec.json.format(msgspec.json.encode(told), indent=2).decode())
+    else:
+        for name, value in told.items():
+            typer.echo(f"{name.replace('_', ' '):22} {'-' if value is None else value}")
     if counts.failed:
         raise typer.Exit(FAILED)

@@ -4,7 +4,12 @@ import logging
 import socket
 
 import pytest
-from kafka.errors import KafkaConnectionError, KafkaTimeoutError
+from kafka.errors import (
+    KafkaConnectionError,
+    KafkaTimeoutError,
+    SaslAuthenticationFailedError,
+    UnsupportedSaslMechanismError,
+)
 
 from deploy import local_kafka
 from deploy.doctor import examine_cluster
@@ -54,10 +59,28 @@ def failure(kafka: KafkaSettings) -> str:
 def test_a_refused_handshake_names_the_settings_of_tls_and_no_broker_to_start():
     kafka = KafkaSettings(bootstrap="broker-1:9093", security_protocol="SSL")
     cause = KafkaConnectionError("Handshake failed: [SSL: CERTIFICATE_VERIFY_FAILED] unable to get local issuer")
-    said = failure_line(kafka, KafkaTimeoutError("Unable to bootstrap"), [cause])
+    late = KafkaTimeoutError("Unable to bootstrap")
+    said = failure_line(kafka, late, [cause, late])
 
     assert said.startswith("TLS to Kafka at broker-1:9093 failed ([SSL: CERTIFICATE_VERIFY_FAILED]")
     assert "MILLSTREAM_KAFKA_SSL_CAFILE" in said
+
+
+@pytest.mark.parametrize(
+    ("cause", "named"),
+    [
+        (SaslAuthenticationFailedError("no"), "MILLSTREAM_KAFKA_SASL_PASSWORD"),
+        (UnsupportedSaslMechanismError(), "does not take SASL SCRAM-SHA-512"),
+        (KafkaConnectionError("Connection reset"), "does not talk Kafka over SASL_SSL"),
+    ],
+)
+def test_the_cause_is_told_and_not_the_time_out_that_it_ends_in(cause: Exception, named: str):
+    kafka = KafkaSettings(security_protocol="SASL_SSL", sasl_username="shop", sasl_password="hunter2")
+    late = KafkaTimeoutError("Unable to bootstrap")
+
+    said = failure_line(kafka, late, [cause, late])
+    assert named in said
+    assert "hunter2" not in said
 
 
 def test_what_the_client_would_only_log_is_collected_and_not_shown(caplog: pytest.LogCaptureFixture):

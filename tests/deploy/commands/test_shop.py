@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -54,8 +55,10 @@ def test_a_shop_plays_without_any_setting(kafka: KafkaSettings, monkeypatch: pyt
     app = typer.Typer()
     register(app)
 
-    result = runner.invoke(app, ["simulate", "--limit", "60", "--ledger", str(tmp_path / "ledger.parquet")])
+    ledger = tmp_path / "ledger.parquet"
+    result = runner.invoke(app, ["simulate", "--limit", "60", "--json", "--ledger", str(ledger)])
 
     assert result.exit_code == 0, result.output
-    assert "impressions            60" in result.output
-    assert "no late clicks: the attribution window is 1800 s" in result.output
+    told = json.loads(result.stdout)
+    assert (told["impressions"], told["failed"], told["ledger"]) == (60, 0, str(ledger))
+    assert "no late clicks: the attribution window is 1800 s" in result.stderr
