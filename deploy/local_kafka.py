@@ -188,9 +188,11 @@ class LocalKafka:
 
     def _process(self) -> psutil.Process | None:
         """Return our broker's process. A pid alone proves nothing: after a reboot it may be anyone's."""
+        if self._child is not None and self._child.poll() is None:
+            # What was just born may not show its command line yet.
+            return psutil.Process(self._child.pid)
         try:
-            own = self._child.pid if self._child is not None and self._child.poll() is None else None
-            process = psutil.Process(own or int(self._pid_file.read_text()))
+            process = psutil.Process(int(self._pid_file.read_text()))
             ours = str(self._configuration) in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE
         except (FileNotFoundError, ValueError, psutil.Error):
             return None
