@@ -125,7 +125,9 @@ def skip_lost_examples() -> str:
 def verify_versions(version: str | None) -> list[str]:
     """Return what is wrong with a version, or with any when None, one line each."""
     registry = ModelRegistry(registry_directory())
-    versions = [version] if version else registry.versions()
+    versions = [version] if version else sorted({*registry.versions(), *dict(registry.aliases()).values()})
+    if not versions:
+        return [f"there is no version in {registry.root}"]
     return [f"{name}: {problem}" for name in versions for problem in registry.verify(name)]
 
 

@@ -139,6 +139,18 @@ def test_verification_names_the_version_that_is_wrong(home: Path):
     assert verify_versions(None) == [f"{version}: trained.safetensors: missing"]
 
 
+def test_verification_misses_a_registry_and_what_an_alias_points_to(home: Path):
+    assert verify_versions(None) == [f"there is no version in {home / 'registry'}"]
+    registry = ModelRegistry(home / "registry")
+    bundle = tiny_bundle(home / "tokenizer")
+    registry.publish(bundle, created_ms=START_MS)
+    registry.set_alias("champion", bundle.version)
+    registry.path(bundle.version).rename(home / "elsewhere")
+
+    [problem] = verify_versions(None)
+    assert f"{bundle.version} is not in" in problem
+
+
 def test_pruning_removes_the_oldest_without_an_alias(home: Path):
     registry = ModelRegistry(home / "registry")
     for number in range(3):
