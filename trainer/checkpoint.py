@@ -208,7 +208,7 @@ def current_line(trainer_dir: Path) -> str:
         raise CheckpointError(message) from error
     except UndecodableError as error:
         raise CheckpointError(f"{error}; write the name of the newest line directory beside it into it") from error
-    if Path(line).name != line:
+    if not line or line.startswith(".") or Path(line).name != line:
         message = f"{path} is {line!r}, no name of a model line; write that of the newest line directory beside it"
         raise CheckpointError(message)
     return line

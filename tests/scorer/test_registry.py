@@ -295,3 +295,27 @@ def test_pruning_keeps_what_it_cannot_read_and_clears_what_a_crash_left(registry
     os.utime(old, (long_ago, long_ago))
     assert registry.prune(0) == []
     assert (registry.path(version).exists(), old.exists(), young.exists()) == (True, False, True)
+
+
+def test_a_stray_directory_of_its_name_does_not_stop_a_publication(registry):
+    (registry.root / version_name(TINY_LINE, 1)).mkdir()
+    assert registry.verify(publish_next(registry, version_name(TINY_LINE, 0), 1)) == []
+
+
+def test_a_child_of_a_damaged_parent_is_published_whole(registry):
+    parent = version_name(TINY_LINE, 0)
+    bundle = dataclasses.replace(registry.load(parent), version=version_name(TINY_LINE, 1), digests={})
+    path = registry.path(parent) / FROZEN
+    path.write_bytes(b"\xff" * 100)
+    registry.publish(bundle, created_ms=2, parent=parent)
+    assert registry.verify(bundle.version) == []
+
+
+def test_nothing_is_pruned_while_an_alias_cannot_be_read(registry):
+    parent = version_name(TINY_LINE, 0)
+    for number in range(1, 4):
+        parent = publish_next(registry, parent, number)
+    (registry.root / "aliases" / "frozen").write_bytes(b"\xff")
+    assert registry.prune(1) == []
+    with pytest.raises(RegistryError, match="frozen cannot be read"):
+        registry.alias("frozen")

@@ -2,7 +2,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
+from scorer.evaluation import ProgressiveEvaluator
+from scorer.evaluator import read_state
+from scorer.evaluator_settings import EvaluatorSettings
 from scorer.snapshot_file import Snapshot, SnapshotError, read_snapshot, write_snapshot
 from stream.durable_files import StorageError
 from tests.full_disk import no_file_larger_than
@@ -59,3 +63,19 @@ def test_a_full_disk_is_told_and_leaves_the_snapshot_there_is(tmp_path):
     with no_file_larger_than(100), pytest.raises(StorageError, match=r"snapshot.npz: [\d,]+ bytes wanted"):
         write_snapshot(path, Snapshot(topic="t", offsets={0: 2}, arrays={"a": np.zeros(3)}))
     assert read_snapshot(path).offsets == {0: 1}
+
+
+@pytest.mark.parametrize("damage", ["torn", "lacks an array"])
+def test_a_damaged_snapshot_is_kept_aside_and_all_rows_are_judged_again(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "snapshot.npz"
+    arrays = dict(ProgressiveEvaluator(EvaluatorSettings()).snapshot())
+    if damage == "lacks an array":
+        del arrays["window.query"]
+    write_snapshot(path, Snapshot(topic="t", offsets={0: 1}, arrays=arrays))
+    if damage == "torn":
+        path.write_bytes(path.read_bytes()[:-100])
+    with capture_logs() as logs:
+        assert read_state(path, EvaluatorSettings()) is None
+    assert [line["event"] for line in logs] == ["snapshot_dropped"]
+    assert str(path) in logs[0]["why"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["snapshot.damaged"]

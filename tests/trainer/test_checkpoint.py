@@ -139,3 +139,19 @@ def test_a_checkpoint_that_may_not_be_read_is_not_passed_over_for_an_older_one(s
     with no_right_to_read(tmp_path / name / "state.json"), pytest.raises(StorageError, match="the right to read"):
         store.load(name)
     assert store.load_latest().state.update == 2
+
+
+def test_a_stray_file_or_directory_is_no_checkpoint(store, tmp_path):
+    (tmp_path / "checkpoint-0000000000").write_text("mine")
+    (tmp_path / "checkpoint-0000000001" / "deeper").mkdir(parents=True)
+    for update in range(4):
+        store.write(checkpoint(update))
+    assert store.load_latest().state.update == 3
+    assert store.names() == ["checkpoint-0000000004", "checkpoint-0000000005"]
+
+
+@pytest.mark.parametrize("name", [b"\xff\xfe", b"../elsewhere", b"..", b""])
+def test_a_line_that_cannot_be_one_is_refused_by_name(tmp_path, name):
+    (tmp_path / "line").write_bytes(name)
+    with pytest.raises(CheckpointError, match="line"):
+        current_line(tmp_path)

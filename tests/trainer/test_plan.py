@@ -66,3 +66,13 @@ def test_pruning_drops_only_older_plans_and_clearing_drops_all(tmp_path):
     assert [store.read(number) is None for number in (1, 2, 3)] == [True, True, False]
     store.clear()
     assert store.read(3) is None
+
+
+def test_what_is_no_plan_of_ours_is_left_alone(tmp_path):
+    stray = tmp_path / "plan-of-mine.json"
+    stray.write_text("{}")
+    store = PlanStore(tmp_path)
+    store.write(cut_plan(1, {0: 0, 1: 0}, recorded_log(20), line="00000000", seed=0))
+    store.prune(2)
+    store.clear()
+    assert list(tmp_path.iterdir()) == [stray]

@@ -76,3 +76,13 @@ def test_publishing_again_is_harmless(tmp_path, topic):
     digest = publisher.registry.digest(version)
     assert publish(publisher, tmp_path, 0) == version
     assert publisher.registry.digest(version) == digest
+
+
+def test_a_damaged_old_version_does_not_keep_the_others_from_being_announced(tmp_path, topic):
+    publisher = publisher_on(tmp_path, topic)
+    old, new = (publish(publisher, tmp_path, number) for number in (1, 2))
+    for alias, version in (("previous", old), ("champion", new)):
+        publisher.registry.set_alias(alias, version)
+    path = publisher.registry.path(old) / "manifest.json"
+    path.write_bytes(b"\xff" + path.read_bytes())
+    assert publisher_on(tmp_path, topic).announce_missing("promoted") == ["champion"]
