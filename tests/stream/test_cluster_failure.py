@@ -14,6 +14,7 @@ from kafka.errors import (
 from deploy import local_kafka
 from deploy.doctor import examine_cluster
 from deploy.local_kafka import LocalKafka, free_port
+from stream import topic_admin
 from stream.cluster_failure import connection_failures, failure_line, silent_addresses
 from stream.settings import JoinSettings, KafkaSettings
 from stream.topic_admin import ClusterError, apply_topics, connect_admin
@@ -50,8 +51,10 @@ def sasl(addresses: dict[str, str], **changed: str) -> KafkaSettings:
 
 
 def failure(kafka: KafkaSettings) -> str:
-    with pytest.raises(ClusterError) as raised:
-        connect_admin(kafka)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(topic_admin, "_ANSWER_WITHIN_SECONDS", 3)  # each is refused at once, and tried again until then
+        with pytest.raises(ClusterError) as raised:
+            connect_admin(kafka)
     assert "\n" not in str(raised.value)
     return str(raised.value)
 
