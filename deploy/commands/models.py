@@ -95,7 +95,9 @@ def verify(
 
 @app.command()
 def rollback(
-    version: Annotated[str | None, typer.Argument(help="What shall serve; the previous champion by default.")] = None,
+    version: Annotated[
+        str | None, typer.Argument(help="What shall serve; by default what served before, further back each time.")
+    ] = None,
 ) -> None:
     """Serve an earlier version and stop promotions until 'millstream models resume'.
 
