@@ -81,7 +81,13 @@ class KafkaExampleSource:
         except OffsetOutOfRangeError:
             self._check(self.positions())
             raise
-        return [self._decode(raw) for raws in polled.values() for raw in raws]
+        try:
+            return [self._decode(raw) for raws in polled.values() for raw in raws]
+        except KafkaError:
+            # A dead letter was not taken. Whoever asks again must be given the same records again, not the next ones.
+            for partition, raws in polled.items():
+                self._consumer.seek(partition, raws[0].offset)
+            raise
 
     def positions(self) -> dict[int, int]:
         """Return the next offset that would be read, by partition."""
