@@ -11,7 +11,7 @@ from deploy.audit_report import AuditReport, RevisedCounts, named
 from deploy.click_account import ClickAccount, ClickId
 from deploy.gone_account import GoneAccount
 from deploy.revision_account import RevisionAccount, Stage
-from stream.dead_letters import LOST_CLICK_REASONS
+from stream.dead_letters import GONE, LOST_CLICK_REASONS
 from stream.events import EventError, Impression, decode_event, decode_labeled
 from stream.example_batch import decode_examples
 from stream.topic_log import LogRecord
@@ -87,7 +87,7 @@ class Conservation:
     def take_dead_letter(self, record: LogRecord) -> None:
         """Take a record of `dead-letters`. All of them come before anything else."""
         headers = {name: value.decode(errors="replace") for name, value in record.headers.items()}
-        if headers.get("millstream.reason") == "gone":
+        if headers.get("millstream.reason") == GONE:
             self._gone.take(headers)
             return
         kind = self._topics.get(headers.get("millstream.topic", ""))

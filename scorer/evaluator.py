@@ -3,12 +3,13 @@
 import signal
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import structlog
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, OffsetOutOfRangeError
 
 from scorer.evaluation import ProgressiveEvaluator
 from scorer.evaluator_metrics import EvaluatorMetrics
@@ -20,6 +21,7 @@ from stream.durable_files import free_bytes
 from stream.events import EventError
 from stream.example_batch import decode_examples
 from stream.exposition import process_registry, serve_metrics
+from stream.gone_records import gone_range, tell_gone
 from stream.minute_log import start_minute_log
 from stream.outage import Outage
 from stream.process_start import require_cluster
@@ -60,13 +62,15 @@ class EvaluatorLoop:
             **kafka.client_options(),
             group_id=None,
             enable_auto_commit=False,
-            auto_offset_reset="earliest",
+            # What retention takes must be told: a reset would pass it in silence.
+            auto_offset_reset="none",
             fetch_max_wait_ms=_POLL_MS,
             reconnect_backoff_max_ms=1_000,
         )
         try:
             self._partitions = self._found_partitions(kafka)
             self._consumer.assign(self._partitions)
+            self._consumer.seek_to_beginning(*self._partitions)
             continues = known is not None and self._continues(known[0])
             self._evaluator = known[1] if known and continues else ProgressiveEvaluator(settings)
         except BaseException:
@@ -107,7 +111,11 @@ class EvaluatorLoop:
         for release in self._releases.poll():
             for seconds in self._evaluator.add_release(release):
                 self._metrics.freshness.observe(seconds)
-        polled = self._consumer.poll(timeout_ms=_POLL_MS, max_records=_POLL_RECORDS)
+        try:
+            polled = self._consumer.poll(timeout_ms=_POLL_MS, max_records=_POLL_RECORDS)
+        except OffsetOutOfRangeError:
+            self._go_on_at({partition: self._consumer.position(partition) for partition in self._partitions})
+            return
         for partition, records in polled.items():
             for record in records:
                 self._add(partition.partition, record)
@@ -147,20 +155,35 @@ class EvaluatorLoop:
     def _continues(self, snapshot: Snapshot) -> bool:
         """Seek to the snapshot's offsets; return False, at the beginning, if the log is not the one it was taken of."""
         self._check(snapshot)
-        log = structlog.get_logger(__name__)
-        first = self._consumer.beginning_offsets(self._partitions)
         end = self._consumer.end_offsets(self._partitions)
         wanted = {partition: snapshot.offsets[partition.partition] for partition in self._partitions}
         if any(wanted[partition] > end[partition] for partition in self._partitions):
-            log.warning("snapshot_dropped", why=f"topic {self._topic} is shorter than it was: it was made anew")
+            structlog.get_logger(__name__).warning(
+                "snapshot_dropped", why=f"topic {self._topic} is shorter than it was: it was made anew"
+            )
             self._consumer.seek_to_beginning(*self._partitions)
             return False
-        for partition in self._partitions:
-            if wanted[partition] < first[partition]:
-                num_lost = first[partition] - wanted[partition]
-                log.warning("records_lost", partition=partition.partition, records=num_lost, why="retention passed")
-            self._consumer.seek(partition, max(wanted[partition], first[partition]))
+        self._go_on_at(wanted)
         return True
+
+    def _go_on_at(self, wanted: Mapping[TopicPartition, int]) -> None:
+        """Go to these offsets, or to the beginning of what retention has left: what is gone is told and counted.
+
+        Raises:
+            SnapshotError: the topic was made anew while it was read.
+        """
+        beginnings = self._consumer.beginning_offsets(self._partitions)
+        ends = self._consumer.end_offsets(self._partitions)
+        if any(wanted[partition] > ends[partition] for partition in self._partitions):
+            message = f"topic {self._topic} was made anew while it was read; start again: what is there will be judged"
+            raise SnapshotError(message)
+        for partition, offset in wanted.items():
+            beginning = beginnings[partition]
+            gone = gone_range(self._topic, partition.partition, expected=offset, beginning=beginning)
+            if gone is not None:
+                tell_gone(gone)
+                self._metrics.gone_records.inc(gone.num_records)
+            self._consumer.seek(partition, max(offset, beginning))
 
     def _check(self, snapshot: Snapshot) -> None:
         found = (self._topic, {partition.partition for partition in self._partitions})

@@ -106,6 +106,11 @@ class EvaluatorMetrics:
             registry=registry,
         )
         self.lag = Gauge("millstream_evaluator_lag_records", "Records not yet read", registry=registry)
+        self.gone_records = Counter(
+            "millstream_evaluator_gone_records_total",
+            "Records that retention deleted before they were read",
+            registry=registry,
+        )
         self.state_free_bytes = Gauge(
             "millstream_evaluator_state_free_bytes", "Free on the file system of the snapshot", registry=registry
         )

@@ -16,13 +16,12 @@ Reason = Literal[
     "past_time",
     "unmappable",
     "unscorable",
-    "gone",
     LostClickReason,
 ]
-"""Why a record is a dead letter. Sound clicks that no label takes are among them; they are counted apart.
+"""Why a record is a dead letter. Sound clicks that no label takes are among them; they are counted apart."""
 
-gone: deleted by retention before it was read; such a letter stands for a range of offsets.
-"""
+GONE = "gone"
+"""Reason of the letter for a range of records that retention deleted before they were read; not one of `REASONS`."""
 
 REASONS: tuple[Reason, ...] = get_args(Reason)
 
@@ -53,7 +52,7 @@ def dead_letter_headers(
         partition: Its partition.
         offset: Its offset.
         stage: Process that could not use it: join, adapter, scorer, trainer, evaluator.
-        reason: One of `REASONS`.
+        reason: One of `REASONS`, or `GONE`.
         error: What went wrong; its class becomes a header.
     """
     fields = {

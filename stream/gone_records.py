@@ -6,7 +6,7 @@ from typing import Protocol
 
 import structlog
 
-from stream.dead_letters import Record, dead_letter, dead_letter_headers
+from stream.dead_letters import GONE, Record, dead_letter, dead_letter_headers
 
 LAST_OFFSET_HEADER = "millstream.last_offset"
 """Of the dead letter that stands for a range: its `.offset` is the first offset, this one the last."""
@@ -70,7 +70,7 @@ def gone_letter(gone: GoneRange, stage: str) -> Record:
         partition=gone.partition,
         offset=gone.first,
         stage=stage,
-        reason="gone",
+        reason=GONE,
         error=f"{gone.num_records} records were deleted by retention before they were read",
     )
     return dead_letter(None, None, headers | {LAST_OFFSET_HEADER: str(gone.last).encode()})

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from kafka import KafkaAdminClient, KafkaProducer
+from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 
 from deploy.local_kafka import LocalKafka, free_port
 from scorer.snapshot_file import Snapshot, read_snapshot, write_snapshot
@@ -92,6 +92,29 @@ def test_a_killed_evaluator_continues_from_its_snapshot_and_counts_no_row_twice(
         assert process.metric("millstream_evaluator_rows_total", copy="new") == 200
         assert process.metric("millstream_evaluator_rows_total", copy="repeat") == 100
         assert process.metric("millstream_evaluator_window_rows") == 500
+        assert process.terminate() == 0
+
+
+def test_what_retention_took_while_the_evaluator_was_away_is_told_and_counted(
+    kafka: KafkaSettings, tmp_path: Path
+) -> None:
+    topic = topic_name("weighted-examples", kafka)
+    path = tmp_path / "evaluator" / "snapshot.npz"
+    send(kafka, examples(range(300)), 0)
+    with evaluator(kafka, tmp_path) as process:
+        process.wait_for_metric("millstream_evaluator_distinct_rows", 300)
+        assert process.terminate() == 0
+        kept = read_snapshot(path)
+        assert kept is not None
+        for start in range(300, 500, 50):
+            send(kafka, examples(range(start, start + 50)), 0)
+        admin = KafkaAdminClient(**kafka.client_options())
+        admin.delete_records({TopicPartition(topic, 0): kept.offsets[0] + 3})
+        admin.close()
+        process.start()
+        process.wait_for_metric("millstream_evaluator_distinct_rows", 350)
+        assert process.metric("millstream_evaluator_gone_records_total") == 3
+        assert f'"first_offset": {kept.offsets[0]}' in process.log()
         assert process.terminate() == 0
 
 
