@@ -179,5 +179,5 @@ def test_missing_topics_end_the_scorer_with_one_line_that_says_what_to_do(kafka:
     elsewhere = kafka.model_copy(update={"topic_prefix": "nowhere."})
     with ScorerProcess(elsewhere, tmp_path) as process:
         wait_until(lambda: "millstream topics apply" in process.log(), "the remedy")
-        assert process.wait() == 1
+        assert process.wait() == 2
         assert "Traceback" not in process.log()
