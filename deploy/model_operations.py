@@ -57,7 +57,7 @@ def announce_aliases() -> list[str]:
         ValueError: There is no champion, or an alias points to a version that is not there.
     """
     kafka, registry = KafkaSettings(), ModelRegistry(registry_directory())
-    announced: dict[Alias, str] = {}
+    announced: dict[Alias, str] | None = None
     # A trainer that promotes meanwhile announces its own: whoever is last says what the aliases say.
     while announced != (pointed := dict(registry.aliases())):
         if "champion" not in pointed:
@@ -65,7 +65,7 @@ def announce_aliases() -> list[str]:
             raise ValueError(message)
         Publisher(registry, partial(announce, kafka), {}, now_ms).announce_missing("promoted")
         announced = pointed
-    return [f"{alias} is {version}" for alias, version in announced.items()]
+    return [f"{alias} is {version}" for alias, version in pointed.items()]
 
 
 def warm_start_line(log: Path, *, limit: int | None, click_delay_seconds: float) -> str:

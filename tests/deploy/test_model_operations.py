@@ -116,8 +116,7 @@ def test_a_line_that_serves_is_replaced_only_by_force_and_can_be_announced_again
     }
 
 
-@pytest.mark.kafka
-@pytest.mark.usefixtures("cluster", "home")
+@pytest.mark.usefixtures("home")
 def test_nothing_is_announced_without_a_champion():
     with pytest.raises(ValueError, match="millstream models init"):
         announce_aliases()
