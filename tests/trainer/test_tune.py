@@ -15,6 +15,7 @@ def predictions(z: np.ndarray, label: np.ndarray) -> Predictions:
         label=label.astype(np.int8),
         z_live=z,
         z_frozen=unknown,
+        z_served=unknown,
         click_probability=unknown,
     )
 
