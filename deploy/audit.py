@@ -4,7 +4,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from deploy.audit_report import AuditReport
+from deploy.audit_report import AuditReport, named
 from deploy.audit_start import count_start, letters_since
 from deploy.conservation import Conservation, Decision, Settled
 from deploy.produced import compare_with_producer
@@ -63,13 +63,14 @@ def run_audit(
             conservation.take_label(record)
         for record in log.records("weighted-examples", extents["weighted-examples"]):
             conservation.take_examples(record)
+    problems = named("range", "deleted by retention while it was being read; audit again", map(str, log.gone))
     for table in ledger_tables(trainer_dir):
         for decision in zip(*(table.column(name).to_pylist() for name in Decision._fields), strict=True):
             conservation.take_decision(Decision(*decision))
-    problems: list[str] = []
     produced = None
     if producer_ledger is not None:
-        produced, problems = compare_with_producer(producer_ledger, conservation)
+        produced, differences = compare_with_producer(producer_ledger, conservation)
+        problems += differences
     report = conservation.report(problems)
     return replace(report, discarded=state.discarded_rows if state else 0, produced=produced)
 

@@ -58,15 +58,7 @@ class EvaluatorLoop:
         self._path = settings.state() / "snapshot.npz"
         known = read_state(self._path, settings)
         self._releases = ReleaseFollower(kafka, metrics.unusable_releases.inc)
-        self._consumer = KafkaConsumer(
-            **kafka.client_options(),
-            group_id=None,
-            enable_auto_commit=False,
-            # What retention takes must be told: a reset would pass it in silence.
-            auto_offset_reset="none",
-            fetch_max_wait_ms=_POLL_MS,
-            reconnect_backoff_max_ms=1_000,
-        )
+        self._consumer = KafkaConsumer(**kafka.reader_options())
         try:
             self._partitions = self._found_partitions(kafka)
             self._consumer.assign(self._partitions)

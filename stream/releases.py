@@ -12,6 +12,7 @@ import structlog
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from stream.events import Alias, EventError, ModelRelease, decode_release, encode
+from stream.reader import poll
 from stream.settings import KafkaSettings
 from stream.topics import topic_name
 
@@ -41,15 +42,7 @@ class ReleaseFollower:
         self._on_unusable = on_unusable
         topic = topic_name("model-releases", kafka)
         self._partition = TopicPartition(topic, 0)
-        self._consumer = KafkaConsumer(
-            **kafka.client_options(),
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            # Brief waits keep both the news fresh and the closing of the follower quick.
-            fetch_max_wait_ms=100,
-            reconnect_backoff_max_ms=1_000,
-        )
+        self._consumer = KafkaConsumer(**kafka.reader_options())
         self.polled_seconds = 0.0
         if topic not in self._consumer.topics():
             self._consumer.close()
@@ -60,7 +53,7 @@ class ReleaseFollower:
 
     def poll(self, timeout_ms: int = 0) -> list[ModelRelease]:
         """Return the releases that came since the last call, in order; wait up to the time-out for the first."""
-        records = self._consumer.poll(timeout_ms=timeout_ms).get(self._partition, [])
+        records = poll(self._consumer, timeout_ms=timeout_ms).get(self._partition, [])
         self.polled_seconds = time.time()
         return [release for record in records if (release := self._decode(record)) is not None]
 

@@ -137,6 +137,22 @@ class KafkaSettings(MillstreamSettings, group="kafka"):
             options |= {name: str(path) for name, path in files.items() if path is not None}
         return options
 
+    def reader_options(self) -> dict[str, Any]:
+        """Return the options of every kafka-python consumer: in no group, committing nothing, never moving by itself.
+
+        Without a reset policy a read that retention overtakes raises; with one it would go on elsewhere in silence.
+        """
+        return self.client_options() | {
+            "group_id": None,
+            "enable_auto_commit": False,
+            "auto_offset_reset": "none",
+            "allow_auto_create_topics": False,
+            "isolation_level": "read_committed",
+            # Brief waits keep the news fresh, and the closing of a reader quick.
+            "fetch_max_wait_ms": 100,
+            "reconnect_backoff_max_ms": 1_000,
+        }
+
 
 class JoinSettings(MillstreamSettings, group="join"):
     """The label join."""

@@ -7,6 +7,8 @@ from typing import Self
 
 from kafka import KafkaConsumer, TopicPartition
 
+from stream.gone_records import GoneRange, tell_gone
+from stream.reader import poll
 from stream.settings import KafkaSettings
 from stream.topic_admin import ClusterError, connect_admin
 from stream.topics import TopicKind, topic_name
@@ -50,6 +52,9 @@ class TopicLog:
     Args:
         kafka: Cluster and topic prefix.
 
+    Attributes:
+        gone: What retention deleted between the moment an extent was fixed and its being read.
+
     Raises:
         ClusterError: The cluster cannot be reached.
     """
@@ -57,13 +62,8 @@ class TopicLog:
     def __init__(self, kafka: KafkaSettings) -> None:
         self._kafka = kafka
         connect_admin(kafka).close()  # one clear error where no cluster answers
-        self._consumer = KafkaConsumer(
-            **kafka.client_options(),
-            group_id=None,
-            enable_auto_commit=False,
-            max_poll_records=5_000,
-            fetch_max_wait_ms=100,
-        )
+        self._consumer = KafkaConsumer(**kafka.reader_options(), max_poll_records=5_000)
+        self.gone: list[GoneRange] = []
 
     def extent(self, kind: TopicKind) -> Extent:
         """Return where the topic begins and ends now.
@@ -95,7 +95,7 @@ class TopicLog:
         return {number: min(end, at.get(number, end)) for number, end in extent.end.items()}
 
     def records(self, kind: TopicKind, extent: Extent) -> Iterator[LogRecord]:
-        """Yield every record inside the extent, in offset order within a partition.
+        """Yield every record inside the extent that is still there, in offset order within a partition.
 
         Raises:
             ClusterError: The cluster stops giving records before the end.
@@ -107,7 +107,7 @@ class TopicLog:
             self._consumer.seek(partition, extent.first[partition.partition])
         silent = 0
         while any(self._consumer.position(partition) < end for partition, end in ends.items()):
-            batches = self._consumer.poll(timeout_ms=_POLL_MS)
+            batches = poll(self._consumer, timeout_ms=_POLL_MS, on_gone=self._note_gone)
             silent = 0 if batches else silent + 1
             if silent > _SILENT_POLLS:
                 message = f"{self._kafka.bootstrap} gave no record of {topic} for {_POLL_MS * silent / 1000:.0f} s"
@@ -117,6 +117,10 @@ class TopicLog:
                     if record.offset < ends[partition]:
                         place, content = (record.partition, record.offset), (record.value, dict(record.headers))
                         yield LogRecord(*place, *content, record.timestamp, record.key)
+
+    def _note_gone(self, gone: GoneRange) -> None:
+        tell_gone(gone)
+        self.gone.append(gone)
 
     def close(self) -> None:
         """Close the connection."""
@@ -141,9 +145,7 @@ def committed_offsets(kafka: KafkaSettings, group: str, kind: TopicKind) -> dict
     """
     topic = topic_name(kind, kafka)
     # It never subscribes, so it does not join the group and disturbs nobody.
-    consumer = KafkaConsumer(
-        **kafka.client_options(), group_id=f"{kafka.topic_prefix}{group}", enable_auto_commit=False
-    )
+    consumer = KafkaConsumer(**kafka.reader_options() | {"group_id": f"{kafka.topic_prefix}{group}"})
     try:
         numbers = consumer.partitions_for_topic(topic) or set()
         offsets = {number: consumer.committed(TopicPartition(topic, number)) for number in sorted(numbers)}

@@ -19,6 +19,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from msgspec import Struct
 
 from stream.codec import UndecodableError, decoded
+from stream.reader import poll
 from stream.settings import KafkaSettings
 from stream.topics import topic_name
 from stream.vital_thread import vital_thread
@@ -139,9 +140,8 @@ class KafkaCommandInbox:
         self._consumer = _consumer(kafka)
         self._partition = TopicPartition(self._topic, 0)
         self._consumer.assign([self._partition])
-        # Retention may have overtaken a trainer that was down for long; the commands it missed are void.
-        beginning = self._consumer.beginning_offsets([self._partition])[self._partition]
-        self._consumer.seek(self._partition, max(offset, beginning))
+        # Where retention has overtaken a trainer that was down for long, the commands it missed are void.
+        self._consumer.seek(self._partition, offset)
         self._producer = _producer(kafka)
         self._received: SimpleQueue[tuple[int, Command | None]] = SimpleQueue()
         self._closing = Event()
@@ -170,7 +170,7 @@ class KafkaCommandInbox:
 
     def _receive(self) -> None:
         while not self._closing.is_set():
-            for record in self._consumer.poll(timeout_ms=_POLL_MS).get(self._partition, []):
+            for record in poll(self._consumer, timeout_ms=_POLL_MS).get(self._partition, []):
                 command = self._command_in(record)
                 self._received.put((record.offset + 1, command if command and self._accepts(command) else None))
 
@@ -227,7 +227,7 @@ def send_command(
         receipt_seconds = min(_RECEIPT_SECONDS, timeout_seconds)
         started, is_received = time.monotonic(), False
         while time.monotonic() - started < (timeout_seconds if is_received else receipt_seconds):
-            for record in consumer.poll(timeout_ms=_POLL_MS).get(partition, []):
+            for record in poll(consumer, timeout_ms=_POLL_MS).get(partition, []):
                 message = _message_in(record)
                 if message is None or message.command_id != command.command_id:
                     continue
@@ -271,15 +271,7 @@ def _now_ms() -> int:
 
 
 def _consumer(kafka: KafkaSettings) -> Any:
-    return KafkaConsumer(
-        **kafka.client_options(),
-        group_id=None,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        allow_auto_create_topics=False,
-        fetch_max_wait_ms=100,
-        reconnect_backoff_max_ms=1_000,
-    )
+    return KafkaConsumer(**kafka.reader_options())
 
 
 def _producer(kafka: KafkaSettings) -> Any:

@@ -199,16 +199,7 @@ def edge_offsets(kafka: KafkaSettings, start: str) -> dict[int, int]:
 
 def example_consumer(kafka: KafkaSettings) -> KafkaConsumer:
     """Return a consumer that never moves by itself: no subscription, no automatic commit, no reset."""
-    return KafkaConsumer(
-        **kafka.client_options(),
-        group_id=f"{kafka.topic_prefix}trainer",
-        enable_auto_commit=False,
-        auto_offset_reset="none",
-        allow_auto_create_topics=False,
-        isolation_level="read_committed",
-        fetch_max_wait_ms=100,
-        reconnect_backoff_max_ms=1_000,
-    )
+    return KafkaConsumer(**kafka.reader_options() | {"group_id": f"{kafka.topic_prefix}trainer"})
 
 
 def partitions_of(consumer: KafkaConsumer, topic: str, kafka: KafkaSettings) -> list[int]:

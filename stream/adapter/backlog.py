@@ -129,13 +129,8 @@ def _admin(kafka: KafkaSettings) -> KafkaAdminClient:
 
 
 def _consumer(kafka: KafkaSettings) -> KafkaConsumer:
+    # Of each partition the first record is enough, and where retention has passed it, the first that is left: the
+    # adapter itself says what is gone.
     return KafkaConsumer(
-        **kafka.client_options(),
-        group_id=None,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        isolation_level="read_committed",
-        # Of each partition the first record is enough.
-        max_partition_fetch_bytes=16 * 1024,
-        fetch_max_wait_ms=100,
+        **kafka.reader_options() | {"auto_offset_reset": "earliest", "max_partition_fetch_bytes": 16 * 1024}
     )
