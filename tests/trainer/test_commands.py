@@ -105,7 +105,8 @@ def test_an_inbox_goes_on_after_the_offset_in_the_checkpoint(kafka):
     while not polled:
         polled = inbox.poll()
     inbox.close()
-    assert [(offset, command.action) for offset, command in polled] == [(2, "resume")]
+    # What may follow is its own receipt.
+    assert [(offset, command.action) for offset, command in polled if command] == [(2, "resume")]
 
 
 @pytest.mark.kafka
