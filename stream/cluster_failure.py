@@ -22,7 +22,9 @@ CONNECT_SECONDS = 2.0
 """How long an address may take to accept a connection before it counts as silent."""
 
 
-def failure_line(kafka: KafkaSettings, error: BaseException, causes: Sequence[BaseException] = ()) -> str:
+def failure_line(  # noqa: PLR0911 (one return is one cause)
+    kafka: KafkaSettings, error: BaseException, causes: Sequence[BaseException] = ()
+) -> str:
     """Return what is wrong with the connection and what to do, in one line and without secrets.
 
     Args:
@@ -45,6 +47,12 @@ def failure_line(kafka: KafkaSettings, error: BaseException, causes: Sequence[Ba
         return (
             f"TLS to {where} failed ({str(cause).rpartition('Handshake failed: ')[2]}); check "
             "MILLSTREAM_KAFKA_SECURITY_PROTOCOL and MILLSTREAM_KAFKA_SSL_CAFILE, _SSL_CERTFILE and _SSL_KEYFILE"
+        )
+    if cause is not error and kafka.security_protocol.startswith("SASL_"):  # brokers may just hang up on a password
+        return (
+            f"{where} refused the credentials of SASL user {kafka.sasl_username!r}, or does not talk "
+            f"{kafka.security_protocol} ({cause}); check MILLSTREAM_KAFKA_SASL_USERNAME, "
+            "MILLSTREAM_KAFKA_SASL_PASSWORD and MILLSTREAM_KAFKA_SECURITY_PROTOCOL"
         )
     if causes:
         return (

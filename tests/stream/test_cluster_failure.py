@@ -74,7 +74,7 @@ def test_a_refused_handshake_names_the_settings_of_tls_and_no_broker_to_start():
     [
         (SaslAuthenticationFailedError("no"), "MILLSTREAM_KAFKA_SASL_PASSWORD"),
         (UnsupportedSaslMechanismError(), "does not take SASL SCRAM-SHA-512"),
-        (KafkaConnectionError("Connection reset"), "does not talk Kafka over SASL_SSL"),
+        (KafkaConnectionError("Connection reset"), "or does not talk SASL_SSL"),
     ],
 )
 def test_the_cause_is_told_and_not_the_time_out_that_it_ends_in(cause: Exception, named: str):
