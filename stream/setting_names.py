@@ -103,5 +103,5 @@ def _unknown_fields() -> Iterator[str]:
 
 
 def _remedy(name: str, known: Collection[str], otherwise: str) -> str:
-    near = get_close_matches(name, known, n=1)
+    near = get_close_matches(name, known, n=1) or get_close_matches(name.lower(), known, n=1)
     return f"do you mean {near[0]}?" if near else f"{otherwise}, or see 'millstream config' for those there are"

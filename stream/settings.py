@@ -3,12 +3,15 @@
 import json
 import os
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, get_origin
+from typing import Any, ClassVar, Literal, Self, get_args, get_origin
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from stream.settings_file import read_settings_file
+
+_MAX_NUMBER = 2**32 - 1
+"""Largest number that any setting may be: a seed, or 136 years; beyond it seconds overflow the clocks that wait."""
 
 
 class MillstreamSettings(BaseSettings):
@@ -46,6 +49,28 @@ class MillstreamSettings(BaseSettings):
         except (ValueError, RecursionError) as error:
             message = f"it begins like a JSON list and is none ({error}); write a,b"
             raise ValueError(message) from error
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_other_kind(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse what pydantic would read as something else: true as 1, an empty text as the current directory."""
+        annotation = cls.model_fields[info.field_name or ""].annotation
+        kinds = {annotation, *get_args(annotation)}
+        if isinstance(value, bool) and kinds & {int, float}:
+            message = "input should be a number, not true or false"
+            raise ValueError(message)
+        if Path in kinds and isinstance(value, str) and not value.strip():
+            message = "it names no path; name one, or unset it for the default"
+            raise ValueError(message)
+        return value
+
+    @field_validator("*")
+    @classmethod
+    def _refuse_huge_number(cls, value: Any) -> Any:
+        if isinstance(value, int | float) and abs(value) > _MAX_NUMBER:
+            message = f"input should be at most {_MAX_NUMBER}"
+            raise ValueError(message)
+        return value
 
     @classmethod
     def settings_customise_sources(

@@ -62,3 +62,13 @@ def test_a_misspelt_secret_is_not_shown(tmp_path, monkeypatch):
     with pytest.raises(ValidationError) as raised:
         KafkaSettings()
     assert error_line(raised.value) == "sasl_pasword is no setting of [kafka]"
+
+
+def test_a_long_value_is_cut_and_line_breaks_are_blanks():
+    with pytest.raises(ValidationError) as raised:
+        KafkaSettings(partitions="x" * 5000)
+    assert len(error_line(raised.value)) < 300
+
+    with pytest.raises(ValidationError) as raised:
+        KafkaSettings(sasl_username="a\nb")
+    assert "\n" not in error_line(raised.value)

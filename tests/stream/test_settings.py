@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from scorer.settings import ModelSettings
+from scorer.settings import ModelSettings, RegistrySettings
 from stream.error_line import error_line
 from stream.settings import JoinSettings, KafkaSettings, state_directory
 
@@ -117,3 +117,27 @@ def test_credentials_and_protocol_go_together(settings, message):
         KafkaSettings(**settings)
     assert message in error_line(raised.value)
     assert "hunter2" not in error_line(raised.value)
+
+
+@pytest.mark.parametrize("value", ["1e308", "1e18"])
+def test_a_number_that_no_clock_can_wait_for_is_refused(monkeypatch, value):
+    monkeypatch.setenv("MILLSTREAM_JOIN_WINDOW_SECONDS", value)
+    with pytest.raises(ValidationError) as raised:
+        JoinSettings()
+
+    assert error_line(raised.value) == (f"MILLSTREAM_JOIN_WINDOW_SECONDS='{value}': input should be at most 4294967295")
+
+
+def test_true_is_no_number(tmp_path, monkeypatch):
+    config = tmp_path / "millstream.toml"
+    config.write_text("[join]\nwindow_seconds = true\n")
+    monkeypatch.setenv("MILLSTREAM_CONFIG", str(config))
+    with pytest.raises(ValidationError, match="a number, not true or false"):
+        JoinSettings()
+
+
+@pytest.mark.parametrize("value", ["", " "])
+def test_an_empty_path_is_not_the_current_directory(monkeypatch, value):
+    monkeypatch.setenv("MILLSTREAM_REGISTRY_DIRECTORY", value)
+    with pytest.raises(ValidationError, match="it names no path"):
+        RegistrySettings()
