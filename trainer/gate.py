@@ -33,6 +33,9 @@ _Z_POWER = NormalDist().inv_cdf(POWER)
 _SMALLEST_SUM = 1e-300
 """Floor of a sum of scores, which is 0 where every one of them underflows."""
 
+_FARTHEST = 1e30
+"""Bound of the distance of two logits, so that its square is a number."""
+
 
 @dataclass(frozen=True)
 class JudgedRows:
@@ -127,12 +130,17 @@ def held(reason: HoldReason, evidence: Evidence | None) -> GateResult:
 
 
 def log_loss_difference(rows: JudgedRows) -> Interval:
-    """Return mean log loss of candidate minus live on the same rows, in nats, with its paired 95 % interval."""
+    """Return mean log loss of candidate minus live on the same rows, in nats, with its paired 95 % interval.
+
+    Its width is that of the rows' own scatter or, where that is more, of the clicks that the candidate expects: among
+    few rows without a click every loss is small and alike, and a truer, higher score would pass for surely worse.
+    """
     if rows.num_rows < 2:
         return Interval(math.nan, math.nan, math.nan)
     difference_N = row_log_loss(rows.z_candidate, rows.label) - row_log_loss(rows.z_live, rows.label)
     mean = float(difference_N.mean())
-    half = _Z_95 * float(difference_N.std(ddof=1)) / math.sqrt(rows.num_rows)
+    scatter = max(float(difference_N.var(ddof=1)), _scatter_of_expected_clicks(rows))
+    half = _Z_95 * math.sqrt(scatter / rows.num_rows)
     return Interval(mean, mean - half, mean + half)
 
 
@@ -186,6 +194,13 @@ def _harm(
     ):
         return "log_loss_harm"
     return None
+
+
+def _scatter_of_expected_clicks(rows: JudgedRows) -> float:
+    """Return the mean variance of a row's difference in log loss if the candidate's scores were the truth."""
+    score_N = sigmoid(rows.z_candidate)
+    apart_N = np.clip(rows.z_candidate - rows.z_live, -_FARTHEST, _FARTHEST)
+    return float((score_N * (1 - score_N) * apart_N**2).mean())
 
 
 def _auc_difference(rows: JudgedRows) -> Interval:

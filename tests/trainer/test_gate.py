@@ -173,6 +173,15 @@ def test_rows_of_one_class_can_show_harm_to_log_loss(label):
     assert result.log_loss_candidate > 8 * result.log_loss_live
 
 
+@pytest.mark.parametrize("num_newest", [2, 5, 20])
+def test_few_rows_without_a_click_do_not_hold_a_truer_candidate(num_newest):
+    earlier = rows(3000, skill=1.0, rate=0.05)
+    z_newest = np.random.default_rng(0).normal(math.log(0.05 / 0.95), 0.01, size=num_newest)
+    newest = JudgedRows(z_newest, z_newest - 0.5, np.zeros(num_newest))
+    assert log_loss_difference(newest).estimate > tolerated_log_loss_harm(newest, SETTINGS)
+    assert judge(first_evidence(earlier, 0).followed_by(newest, 1), SETTINGS).decision == "promote"
+
+
 def test_overconfidence_of_the_newest_weights_alone_is_held():
     earlier = rows(5000, skill=1.0, rate=0.2)
     newest = rows(600, skill=1.0, rate=0.2, seed=1)
