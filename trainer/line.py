@@ -63,7 +63,7 @@ class LearnReport:
         update: Steps, loss and refusals.
         ledger: One row for every row of the plan, and one for every replayed row.
         weights: Importance weights of the rows that were learned.
-        num_unusable: Rows whose weight or offset is not finite; nothing learned them.
+        num_unusable: Rows whose weight or offset is not finite, or whose weight is below 0; nothing learned them.
     """
 
     update: UpdateReport
@@ -250,7 +250,8 @@ def first_checkpoint(bundle: ModelBundle, learner: Learner, state: LineState) ->
 
 
 def _is_usable(example: WeightedExample) -> bool:
-    return math.isfinite(example.importance_weight) and math.isfinite(example.logit_offset)
+    # A weight below 0 would teach the opposite of what was seen.
+    return 0 <= example.importance_weight < math.inf and math.isfinite(example.logit_offset)
 
 
 def _learning_row(example: WeightedExample, encoded: EncodedRow) -> LearningRow:

@@ -34,7 +34,7 @@ from trainer.publication import Publisher
 from trainer.settings import GateSettings, TrainerSettings
 from trainer.sound_version import load_sound_version
 from trainer.source import KafkaExampleSource, edge_offsets
-from trainer.warm_start import Start
+from trainer.warm_start import Start, check_finished
 
 
 def trainer_directory() -> Path:
@@ -108,6 +108,7 @@ def run_trainer(
         stores = _stores(trainer_dir, current_line(trainer_dir), settings, failpoints)
         checkpoint = stores.checkpoints.load_latest()
         state = checkpoint.state
+        check_finished(state, registry)
         bundle = load_sound_version(registry, state, device=device, cached_segments=model.cached_segments)
         source = connections.enter_context(closing(KafkaExampleSource(kafka, metrics)))
         check_contract(state.contract, contract_of(model, bundle, source.num_partitions))

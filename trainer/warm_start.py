@@ -17,7 +17,7 @@ from scorer.features import NumericStatistics
 from scorer.new_line import new_line_name, start_line
 from scorer.registry import ModelRegistry
 from scorer.settings import ModelSettings, Precision
-from scorer.version_store import parse_version, version_name
+from scorer.version_store import RegistryError, parse_version, version_name
 from stream.events import Click, GateResult, Impression, LabeledImpression
 from stream.label_join import join_log
 from stream.settings import JoinSettings
@@ -146,8 +146,23 @@ def warm_start(
         structlog.get_logger(__name__).info("warm_start_finished", version=version)
     bundle = ModelBundle(bundle.model, bundle.featurizer, bundle.statistics, version, bundle.precision)
     publisher.publish(bundle, parent=parent, knowledge=Knowledge(), gate=_EXEMPT)
-    publisher.move({"champion": version, "frozen": version}, "warm_started")
+    # The champion last: until it is moved, the next call finishes what a crash left undone.
+    publisher.move({"frozen": version, "champion": version}, "warm_started")
     return version
+
+
+def check_finished(state: LineState, registry: ModelRegistry) -> None:
+    """Refuse to go on with a line whose warm start a crash interrupted: its version may not be there to go back to.
+
+    Raises:
+        RegistryError: the version that the line learned a log into does not serve yet.
+    """
+    if _is_unfinished(state, registry):
+        message = (
+            f"the warm start of line {state.line} was interrupted: version {state.champion} does not serve yet; finish "
+            "it with `millstream models warm-start` and the same log, which is not learned again"
+        )
+        raise RegistryError(message)
 
 
 def labels_of(
@@ -191,16 +206,19 @@ def _beginning(trainer_dir: Path, registry: ModelRegistry) -> Checkpoint:
     """
     checkpoint = checkpoint_store(trainer_dir, current_line(trainer_dir)).load_latest()
     state = checkpoint.state
-    is_begun = state.number == 1 and state.update == 0
-    is_served = state.promotions_stopped or registry.alias("champion") == version_name(state.line, 1)
-    is_unfinished = is_begun and not is_served
-    if state.number > 0 and not is_unfinished:
+    if state.number > 0 and not _is_unfinished(state, registry):
         message = (
             f"model line {state.line} has learned already (version {state.number}); a warm start comes first in a "
             "line: make a new one with `millstream models init`"
         )
         raise CheckpointError(message)
     return checkpoint
+
+
+def _is_unfinished(state: LineState, registry: ModelRegistry) -> bool:
+    """Return whether a log was learned, but the version that came of it has never served."""
+    is_begun = state.number == 1 and state.update == 0 and state.champion == version_name(state.line, 1)
+    return is_begun and not state.promotions_stopped and registry.alias("champion") != state.champion
 
 
 def _precision(bundle: ModelBundle, state: LineState, device: torch.device) -> Precision:

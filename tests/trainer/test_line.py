@@ -68,8 +68,10 @@ def test_every_row_of_a_plan_has_one_ledger_row(line):
     assert all((row.weight > 0) == (row.outcome == "trained") for row in report.ledger)
 
 
-@pytest.mark.parametrize("broken", [{"importance_weight": math.nan}, {"logit_offset": math.inf}])
-def test_a_row_whose_weight_is_not_finite_teaches_nothing(line, broken):
+@pytest.mark.parametrize(
+    "broken", [{"importance_weight": math.nan}, {"importance_weight": -0.5}, {"logit_offset": math.inf}]
+)
+def test_a_row_without_a_usable_weight_teaches_nothing(line, broken):
     rows = [example(index, inclusion_probability=1.0) for index in range(8)]
     rows[3] = example(3, inclusion_probability=1.0, **broken)
     _, report = learn(line, [record_of(*rows)])

@@ -7,7 +7,7 @@ import torch
 
 from scorer.registry import ModelRegistry
 from scorer.settings import ModelSettings
-from scorer.version_store import parse_version
+from scorer.version_store import RegistryError, parse_version
 from stream.events import Click
 from stream.settings import JoinSettings
 from tests.doubles import ManualClock, tiny_impression, tiny_labeled
@@ -15,7 +15,7 @@ from tests.trainer.rig import ReleaseTopic, Rig, recorded_log
 from trainer.checkpoint import CheckpointError, load_latest
 from trainer.publication import Publisher
 from trainer.settings import TrainerSettings
-from trainer.warm_start import Start, _precision, init_model_line, labels_of, warm_start
+from trainer.warm_start import Start, _precision, check_finished, init_model_line, labels_of, warm_start
 
 SETTINGS = TrainerSettings(batch_rows=8, warmup_steps=4)
 
@@ -91,11 +91,27 @@ def test_a_warm_start_that_a_crash_interrupted_is_finished_in_the_bits_it_learne
     with pytest.raises(OSError):  # noqa: PT011
         warm_start(rows, SETTINGS, rig.trainer_dir, publisher, Start({0: 4, 1: 9}, 3))
     learned = load_latest(rig.trainer_dir)
+    with pytest.raises(RegistryError, match="millstream models warm-start"):
+        check_finished(learned.state, rig.registry)
     # Another device or number of threads gives other bits; here it is other rows.
     version = start_from(rig, num_rows=60)
     published = rig.registry.load(version).model.trainable_parameters()
     assert all(torch.equal(learned.tensors[f"weights/{name}"], tensor) for name, tensor in published.items())
     assert rig.registry.alias("champion") == version
+    with pytest.raises(CheckpointError, match="has learned already"):
+        start_from(rig)
+
+
+def test_a_warm_start_that_was_rolled_back_from_is_finished_all_the_same(rig):
+    version = start_from(rig)
+    before = version.replace("-000001", "-000000")
+    restarted = Rig(rig.directory, recorded_log(100), settings=SETTINGS)
+    restarted.inbox.send("rollback", version=before)
+    restarted.inbox.send("resume_promotions")
+    restarted.inbox.send("pause")
+    restarted.trainer.step()
+    assert [answer.done for answer in restarted.inbox.answers] == [True] * 3
+    check_finished(load_latest(rig.trainer_dir).state, rig.registry)
     with pytest.raises(CheckpointError, match="has learned already"):
         start_from(rig)
 
