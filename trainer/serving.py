@@ -1,6 +1,6 @@
 """What serves: judged weights become a version, or are held; a champion comes back; an operator rolls back."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import structlog
@@ -108,11 +108,11 @@ class Serving:
             RegistryError: there is no such version, or it cannot be trusted.
         """
         state = self._line.state
-        version = command.version or (state.served_before[-1] if state.served_before else None)
+        version = command.version or self._newest_sound(state.served_before)
         if version is None:
             message = (
-                f"no version served before {state.champion}, or all were rolled back from; name one: "
-                "`millstream models rollback VERSION`"
+                f"no version served before {state.champion}, or all were rolled back from, pruned or damaged; name "
+                "one: `millstream models rollback VERSION`"
             )
             raise RegistryError(message)
         self._check_trusted(version)
@@ -194,6 +194,10 @@ class Serving:
 
     def _is_ours(self, version: str) -> bool:
         return parse_version(version)[0] == self._line.state.line
+
+    def _newest_sound(self, versions: Sequence[str]) -> str | None:
+        """Return the last of some versions that was neither pruned nor damaged."""
+        return next((one for one in reversed(versions) if not self._publisher.registry.verify(one)), None)
 
     def _check_trusted(self, version: str) -> None:
         if problems := self._publisher.registry.verify(version):

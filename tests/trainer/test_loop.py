@@ -265,6 +265,17 @@ def test_a_second_rollback_goes_further_back_and_a_third_is_refused(tmp_path):
     assert rig.registry.alias("champion") == served[0]
 
 
+def test_a_rollback_passes_over_a_damaged_version(tmp_path):
+    rig = Rig(tmp_path, one_partition([scarves(64 * k, skilled=False) for k in range(3)]))
+    steps(rig, 3)
+    served = promoted(rig)
+    (rig.registry.path(served[1]) / "manifest.json").write_bytes(b"{")
+    rig.inbox.send("rollback")
+    rig.trainer._obey_commands()
+    assert [answer.done for answer in rig.inbox.answers] == [True]
+    assert rig.registry.alias("champion") == served[0]
+
+
 def test_learning_from_an_older_version_discards_all_that_was_learned_since(tmp_path):
     rig = Rig(tmp_path, one_partition([scarves(64 * k, skilled=False) for k in range(5)]))
     steps(rig, 4)
