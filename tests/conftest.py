@@ -1,4 +1,4 @@
-"""What every test may rely on: signals as in a terminal, and, for tests marked `kafka`, a real Kafka."""
+"""What every test may rely on: signals as in a terminal, a home of its own, and, if marked `kafka`, a real Kafka."""
 
 import os
 import signal
@@ -19,6 +19,14 @@ def _foreground() -> None:
     """Let SIGINT interrupt: a shell starts what it runs in the background with SIGINT ignored, children included."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep state away from this user's: a Millstream that runs here holds the locks of its own."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("MILLSTREAM_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
 
 
 @pytest.fixture(scope="session")
