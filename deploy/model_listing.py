@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from scorer.settings import RegistrySettings
 from scorer.version_store import MANIFEST, ListedVersion, VersionStore
@@ -23,7 +24,8 @@ def print_versions(console: Console | None = None) -> None:
         return
     table = Table(*_COLUMNS, box=None, pad_edge=False)
     for entry in listed:
-        table.add_row(*_cells(entry))
+        # As it stands: a manifest may hold anything, brackets that read like markup too.
+        table.add_row(*map(Text, _cells(entry)))
     # A name that is cut or broken cannot be copied into the next command: the table takes the width it needs.
     wide = console.options.update(max_width=10_000)
     console.width = console.measure(table, options=wide).maximum

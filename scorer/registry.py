@@ -156,11 +156,11 @@ class ModelRegistry(VersionStore):
         """Remove all but the newest `keep` versions and return the names of those removed.
 
         Whatever an alias points to, and whatever is protected, stays; so does a version whose manifest cannot be read,
-        for somebody to look at. What a crash left half-written or half-removed goes.
+        for somebody to look at, and one that cannot be removed. What a crash left half-written or half-removed goes.
         """
         for leftover in self.root.glob(".*ing-*"):
             if leftover.is_dir() and time.time() - leftover.stat().st_mtime > LEFTOVER_SECONDS:
-                shutil.rmtree(leftover)
+                shutil.rmtree(leftover, ignore_errors=True)
         try:
             pointed_to = [version for _, version in self.aliases()]
         except RegistryError as error:
@@ -170,12 +170,7 @@ class ModelRegistry(VersionStore):
         by_age = sorted(created, key=lambda version: (created[version], version))
         kept = {*by_age[len(by_age) - min(keep, len(by_age)) :], *protected, *pointed_to}
         doomed = [version for version in by_age if version not in kept]
-        for version in doomed:
-            # The rename makes the removal atomic: a reader finds the whole version or none.
-            grave = self.root / f".removing-{version}"
-            self.path(version).rename(grave)
-            shutil.rmtree(grave)
-        return doomed
+        return [version for version in doomed if self._remove(version)]
 
     def set_alias(self, alias: Alias, version: str) -> None:
         """Point an alias to an existing version, atomically.
@@ -221,6 +216,22 @@ class ModelRegistry(VersionStore):
         if tuple(sums) != manifest.features.numeric:
             bundle = _with_the_publisher_s_statistics(bundle, sums, manifest)
         return bundle
+
+    def _remove(self, version: str) -> bool:
+        """Remove a version and return whether it is gone: a link, or a directory that is not ours, stays."""
+        path = self.path(version)
+        try:
+            if path.is_symlink():
+                message = "it is a link to another place; remove it by hand"
+                raise OSError(message)
+            # The rename makes the removal atomic: a reader finds the whole version or none.
+            grave = Path(tempfile.mkdtemp(prefix=f".removing-{version}-", dir=self.root))
+            path.rename(grave / version)
+            shutil.rmtree(grave)
+        except OSError as error:
+            structlog.get_logger(__name__).warning("version_not_removed", version=version, message=str(error))
+            return not path.exists()
+        return True
 
     def _set_aside_unreadable(self, version: str) -> bool:
         """Move a directory out of the way of a version of the same name that is to be published, if it holds none."""

@@ -96,7 +96,7 @@ class VersionStore:
         """
         path = self.path(version) / MANIFEST
         try:
-            return from_json(path.read_bytes(), Manifest, "a manifest")
+            manifest = from_json(path.read_bytes(), Manifest, "a manifest")
         except FileNotFoundError as error:
             message = f"version {version} is not in {self.root}; see `millstream models list`"
             if path.parent.is_dir():
@@ -112,6 +112,13 @@ class VersionStore:
         except (UndecodableError, OSError) as error:
             message = f"version {version}: {path} cannot be read ({error}); restore the directory from a copy"
             raise RegistryError(message) from error
+        if manifest.version != version:
+            message = (
+                f"version {version}: {path} is that of {manifest.version[:40]!r}; a version keeps its name: "
+                "remove the directory, or give it the name it had"
+            )
+            raise RegistryError(message)
+        return manifest
 
     def digest(self, version: str) -> str:
         """Return the sha256 of a version's manifest, which names the digest of everything else in it."""

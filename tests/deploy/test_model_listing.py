@@ -91,3 +91,9 @@ def test_looking_at_versions_needs_no_torch():
     code = "import sys, deploy.commands.models; print({'torch', 'transformers', 'tokenizers'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_brackets_in_a_manifest_are_no_markup(registry: ModelRegistry):
+    manifest = registry.path(EARLIER) / "manifest.json"
+    manifest.write_text(manifest.read_text().replace("no_evidence_of_harm", "[/red] it says"))
+    assert any("[/red] it says" in line for line in printed())

@@ -319,3 +319,28 @@ def test_nothing_is_pruned_while_an_alias_cannot_be_read(registry):
     assert registry.prune(1) == []
     with pytest.raises(RegistryError, match="frozen cannot be read"):
         registry.alias("frozen")
+
+
+def test_a_version_that_cannot_be_removed_stops_no_pruning(registry, tmp_path):
+    first, second, third = (publish_next(registry, f"{TINY_LINE}-000000", number) for number in (1, 2, 3))
+    elsewhere = tmp_path / "elsewhere"
+    registry.path(first).rename(elsewhere)
+    registry.path(first).symlink_to(elsewhere)
+    leftover = registry.root / f".removing-{second}"
+    leftover.mkdir()
+    (leftover / TRAINED).touch()
+
+    assert second in registry.prune(1)
+    assert registry.path(second).exists() is False
+    assert {first, third} <= set(registry.versions())
+    assert (elsewhere / MANIFEST).is_file()
+
+
+def test_a_directory_with_the_manifest_of_another_version_is_refused(registry):
+    first = publish_next(registry, f"{TINY_LINE}-000000", 1)
+    shutil.copytree(registry.path(first), registry.path(f"{TINY_LINE}-000007"))
+
+    (problem,) = registry.verify(f"{TINY_LINE}-000007")
+    assert f"is that of '{first}'" in problem
+    with pytest.raises(RegistryError, match="keeps its name"):
+        registry.load(f"{TINY_LINE}-000007")
