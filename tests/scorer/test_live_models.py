@@ -271,6 +271,7 @@ def test_the_thread_hears_a_release_and_retries_one_it_could_not_read(
     kafka: KafkaSettings, published: Published, shown: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("scorer.live_models.RETRY_SECONDS", 0.2)
+    monkeypatch.setenv("MILLSTREAM_REGISTRY_DIRECTORY", str(published.registry.root))
     loader = ReleaseLoader(CPU)
     follower = ReleaseFollower(kafka)
     bundle = loader.load(published.release(0))
