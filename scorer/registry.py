@@ -28,14 +28,13 @@ from scorer.version_files import (
     SHARED_FILES,
     STATISTICS,
     TRAINED,
-    sync,
     sync_tree,
     write_json,
     write_version_files,
 )
 from scorer.version_store import MANIFEST, RegistryError, VersionStore, parse_version
 from stream.codec import UndecodableError, decoded
-from stream.durable_files import storing, write_durably
+from stream.durable_files import storing, sync, write_durably
 from stream.events import Alias, GateResult
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy")

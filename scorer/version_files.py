@@ -16,6 +16,7 @@ from scorer.bundle import ModelBundle
 from scorer.digests import sha256_of
 from scorer.features import TOKENIZER_FILE
 from stream.codec import UndecodableError, decoded
+from stream.durable_files import sync
 
 CONFIG = "config.json"
 FROZEN = "frozen.safetensors"
@@ -78,15 +79,6 @@ def sync_tree(directory: Path) -> None:
     for path in directory.iterdir():
         sync(path)
     sync(directory)
-
-
-def sync(path: Path) -> None:
-    """Put a file, or the names in a directory, on the disk for good: without it a crash may forget a rename."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _holds(path: Path, tensors: Mapping[str, Tensor]) -> bool:

@@ -71,7 +71,7 @@ def write_durably(path: Path, content: bytes) -> None:
             with suppress(OSError):
                 partial.unlink()
             raise
-        sync_directory(path.parent)
+        sync(path.parent)
 
 
 def write_directory_durably(path: Path, files: dict[str, bytes], *, before_rename: Callable[[], None]) -> None:
@@ -92,13 +92,13 @@ def write_directory_durably(path: Path, files: dict[str, bytes], *, before_renam
             partial.mkdir(parents=True)
             for name, content in files.items():
                 _write_synced(partial / name, content)
-            sync_directory(partial)
+            sync(partial)
             before_rename()
             os.rename(partial, path)
         except OSError:
             shutil.rmtree(partial, ignore_errors=True)
             raise
-        sync_directory(path.parent)
+        sync(path.parent)
 
 
 def remove_directory(path: Path) -> None:
@@ -120,8 +120,8 @@ def sweep_leftovers(directory: Path) -> None:
                 leftover.unlink(missing_ok=True)
 
 
-def sync_directory(path: Path) -> None:
-    """Make renames inside a directory durable."""
+def sync(path: Path) -> None:
+    """Put a file, or the names in a directory, on the disk for good: without it a crash may forget a rename."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -10,7 +10,7 @@ from stream.durable_files import (
     sha256,
     storing,
     sweep_leftovers,
-    sync_directory,
+    sync,
     write_directory_durably,
     write_durably,
 )
@@ -47,7 +47,7 @@ def test_what_a_crash_left_half_written_is_written_over(tmp_path):
 def test_a_removed_directory_is_gone(tmp_path):
     write_directory_durably(tmp_path / "unit", {"a": b"1"}, before_rename=lambda: None)
     remove_directory(tmp_path / "unit")
-    sync_directory(tmp_path)
+    sync(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
