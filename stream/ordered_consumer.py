@@ -45,6 +45,10 @@ class _ConsumerThread(AIOKafkaConsumerThread):
             self.handed_out[TP(*partition)] = HandedOut(first, batch[-1].offset + 1)
         return records
 
+    def assignment(self) -> set[TP]:
+        """Return the partitions it was given; none before it runs, when a worker may already be told to stop."""
+        return set() if self._consumer is None else super().assignment()
+
     async def rejoin(self) -> None:
         """Learn what topics there are now, and have the group share out their partitions anew."""
         client = self._ensure_consumer()

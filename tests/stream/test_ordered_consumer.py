@@ -41,6 +41,10 @@ async def test_faust_drops_no_record_when_the_client_goes_back(consumer):
     assert consumer._read_offset[PARTITION] is None, "then its drain loop hands every record on"
 
 
+async def test_a_consumer_that_does_not_run_yet_has_no_partitions(consumer):
+    assert consumer.assignment() == set(), "a worker that is told to stop while it starts looks at them too"
+
+
 def log_of(offset: int = 10, position: int = 10, stable: int = 10, handed_out: HandedOut | None = None) -> LogEnd:
     return LogEnd(offset=offset, stable=stable, position=position, handed_out=handed_out, seen_ms=0)
 
