@@ -219,14 +219,15 @@ class ForeignShop(threading.Thread):
 def test_an_outage_longer_than_window_and_quiet_time_loses_no_click(kafka: KafkaSettings, tmp_path: Path):
     create_foreign_topics(kafka)
     shop = ForeignShop(kafka, seconds=14, rate=60, click_after=(0.1, 1.8))
-    with Worker(kafka, "a", tmp_path, window_seconds=2, quiet_seconds=3):
+    # Records count as waiting after half the quiet time; the rest of it leaves a slow machine time for a look.
+    with Worker(kafka, "a", tmp_path, window_seconds=2, quiet_seconds=10):
         adapter = start_adapter(kafka, tmp_path, click_id="id")
         try:
             shop.start()
             wait_for(lambda: len(read_all(kafka, "events")) > 100)
             adapter.kill()
             adapter.wait()
-            time.sleep(9)  # window, quiet time, and what a restarted group takes
+            time.sleep(14)  # window, quiet time, and what a restarted group takes
             adapter = start_adapter(kafka, tmp_path, click_id="id")
             shop.join()
             total = len(shop.truth.impressions) + len(shop.truth.clicks)
