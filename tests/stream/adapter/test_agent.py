@@ -7,12 +7,14 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from heapq import heappop, heappush
 from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer
+from kafka.errors import GroupIdNotFoundError
 
 from deploy.local_kafka import free_port
 from stream.events import Click, Impression, decode_event
@@ -216,6 +218,17 @@ class ForeignShop(threading.Thread):
         )
 
 
+def has_committed(kafka: KafkaSettings) -> bool:
+    """Return whether the adapter's group has committed in both topics; before that, no adapter is known to the join."""
+    group = f"{kafka.topic_prefix}adapter"
+    with closing(KafkaAdminClient(**kafka.client_options())) as admin:
+        try:
+            places = admin.list_group_offsets(group).get(group, {})
+        except GroupIdNotFoundError:
+            return False
+    return len({partition.topic for partition, place in places.items() if place.offset > 0}) == 2
+
+
 def test_an_outage_longer_than_window_and_quiet_time_loses_no_click(kafka: KafkaSettings, tmp_path: Path):
     create_foreign_topics(kafka)
     shop = ForeignShop(kafka, seconds=14, rate=60, click_after=(0.1, 1.8))
@@ -224,7 +237,7 @@ def test_an_outage_longer_than_window_and_quiet_time_loses_no_click(kafka: Kafka
         adapter = start_adapter(kafka, tmp_path, click_id="id")
         try:
             shop.start()
-            wait_for(lambda: len(read_all(kafka, "events")) > 100)
+            wait_for(lambda: len(read_all(kafka, "events")) > 100 and has_committed(kafka))
             adapter.kill()
             adapter.wait()
             time.sleep(14)  # window, quiet time, and what a restarted group takes
