@@ -11,7 +11,7 @@ from faust.types import EventT, Message, StreamT
 from stream.adapter.backlog import AdapterBacklog
 from stream.app import Delivery, DeliveryError, Membership, create_app, deliver, follow_topics, watch_gone
 from stream.metrics import JoinMetrics
-from stream.ordered_consumer import log_end
+from stream.ordered_consumer import log_ends
 from stream.partition_join import PartitionJoin
 from stream.producer_watch import ProducerWatch
 from stream.settings import JoinSettings, KafkaSettings
@@ -72,8 +72,7 @@ class JoinAgent:
             kafka.partitions, lambda mistake: metrics.producer_mistakes.labels(mistake).inc()
         )
         self._unknown_fields = UnknownFields(metrics.unknown_fields.inc)
-        # Younger than the quiet time, so that silence is not over before a waiting record shows.
-        self.backlog = AdapterBacklog(kafka, max_age_seconds=min(5.0, settings.quiet_seconds / 2))
+        self.backlog = AdapterBacklog(kafka)
 
     @property
     def num_pending(self) -> int:
@@ -133,16 +132,18 @@ class JoinAgent:
 
     def _tick(self) -> None:
         unread = 0
-        forwarded = not self.backlog.is_open()
-        for partition in self._app.consumer.assignment():
-            end = log_end(self._app, partition)
-            if end is None:
-                continue
+        # After the look: what it says was forwarded must have been there to be read when the broker told the end.
+        forwarded, ends = self.backlog.forwarded(), log_ends(self._app)
+        for partition, end in ends.items():
             join = self._joins.get(partition.partition)
             next_offset = join.next_offset if join else None
             unread += end.unread(next_offset)
-            if join is not None:
-                join.tick(end.seen_ms, at_end=end.is_read(next_offset) and forwarded)
+            if join is None:
+                continue
+            if forwarded is None or not end.is_read(next_offset):
+                join.tick(end.seen_ms, at_end=False)
+            elif end.seen_ms >= forwarded.looked_ms:
+                join.tick(min(end.seen_ms, forwarded.until_ms), at_end=True)
         self._unread = unread
         self._cut()
         self._acknowledge()

@@ -24,12 +24,71 @@ class HandedOut:
     end: int
 
 
+@dataclass(frozen=True, slots=True)
+class LogEnd:
+    """What the client knows of a partition: how far its log goes, and how far it was handed out.
+
+    Attributes:
+        offset: End of the log, exclusive.
+        stable: End of what may be read, exclusive: before the oldest transaction that is still open.
+        position: Next offset the client will hand out; it also passes offsets that hold no record.
+        handed_out: What it has handed out in this generation; None before the first record.
+        seen_ms: Wall clock when the broker told, epoch milliseconds.
+    """
+
+    offset: int
+    stable: int
+    position: int
+    handed_out: HandedOut | None
+    seen_ms: int
+
+    def unread(self, next_offset: int | None) -> int:
+        """Return at most how many records are there to be read.
+
+        Args:
+            next_offset: Offset after the last record that was read; None if none was.
+        """
+        waiting = max(0, self.stable - self.position)
+        if self.handed_out is not None:
+            waiting += max(0, self.handed_out.end - (self.handed_out.first if next_offset is None else next_offset))
+        return waiting
+
+    def is_read(self, next_offset: int | None) -> bool:
+        """Return whether nothing is left up to the end of the log, not even a transaction that is still open."""
+        return self.position >= self.offset and self.unread(next_offset) == 0
+
+
 class _ConsumerThread(AIOKafkaConsumerThread):
     """Runs aiokafka's consumer; notes what it hands out, and is handed no record of an aborted transaction."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.handed_out: dict[TP, HandedOut] = {}
+        self._handed_out: dict[TP, HandedOut] = {}
+        self._log_ends: dict[TP, LogEnd] = {}
+
+    def log_ends(self) -> dict[TP, LogEnd]:
+        """Return the last look at the assigned partitions, and have another taken."""
+        if not self.thread_loop.is_closed():
+            # There, between two steps of the loop that reads: a position and what was handed out belong together.
+            self.thread_loop.call_soon_threadsafe(self._look)
+        return self._log_ends
+
+    def _look(self) -> None:
+        # Faust shows neither the time of the last fetch nor, without a request, the position: ask aiokafka's state.
+        subscription = self._consumer and self._consumer._subscription.subscription  # noqa: SLF001
+        assignment = subscription and subscription.assignment
+        states = {TP(*tp): assignment.state_value(tp) for tp in assignment.tps} if assignment else {}
+        self._log_ends = {
+            partition: LogEnd(
+                offset=state.highwater,
+                stable=state.highwater if state.lso is None else state.lso,
+                position=state.position,
+                handed_out=self._handed_out.get(partition),
+                seen_ms=state.timestamp,
+            )
+            for partition, state in states.items()
+            if state.highwater is not None and state.has_valid_position
+        }
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -40,9 +99,9 @@ class _ConsumerThread(AIOKafkaConsumerThread):
     async def _fetch_records(self, *args: Any, **options: Any) -> Mapping[TP, list[Any]]:
         records: Mapping[TP, list[Any]] = await super()._fetch_records(*args, **options)
         for partition, batch in records.items():
-            before = self.handed_out.get(partition)
+            before = self._handed_out.get(partition)
             first = min(before.first, batch[0].offset) if before else batch[0].offset
-            self.handed_out[TP(*partition)] = HandedOut(first, batch[-1].offset + 1)
+            self._handed_out[TP(*partition)] = HandedOut(first, batch[-1].offset + 1)
         return records
 
     def assignment(self) -> set[TP]:
@@ -56,12 +115,36 @@ class _ConsumerThread(AIOKafkaConsumerThread):
         client._coordinator.request_rejoin()  # noqa: SLF001
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        self.handed_out.clear()
+        self._forget()
         await super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        self.handed_out.clear()
+        self._forget()
         await super().on_partitions_assigned(assigned, generation_id)
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Go to the group's places before streams run; one that has none begins, and commits, where the log begins.
+
+        So whoever looks at the group sees all that it has yet to read, even before it has settled a record.
+        """
+        places: Mapping[TP, int] = await self.call_thread(self._seek_to_places)
+        return places
+
+    async def _seek_to_places(self) -> Mapping[TP, int]:
+        client = self._ensure_consumer()
+        places = {TP(*partition): await client.committed(partition) for partition in client.assignment()}
+        if fresh := [partition for partition, offset in places.items() if offset is None]:
+            beginnings = {TP(*tp): offset for tp, offset in (await client.beginning_offsets(fresh)).items()}
+            await self._commit(beginnings)
+            places |= beginnings
+        # A client of its own goes back to no offset of 0, and what it read before streams ran would be lost.
+        for partition in places.keys() & {TP(*partition) for partition in client.assignment()}:
+            client.seek(partition, places[partition])
+        return places
+
+    def _forget(self) -> None:
+        self._handed_out.clear()
+        self._log_ends = {}
 
 
 class _NeverRead(dict[TP, int | None]):
@@ -95,9 +178,9 @@ class OrderedConsumer(Consumer):
         self._num_assignments = 0
         self._remade: dict[str, float] = {}
 
-    def handed_out(self, partition: TP) -> HandedOut | None:
-        """Return what the client has handed out of an assigned partition; None before the first record."""
-        return self._thread.handed_out.get(partition)
+    def log_ends(self) -> dict[TP, LogEnd]:
+        """Return the ends of the assigned partitions' logs, as of the last call."""
+        return self._thread.log_ends()
 
     async def begin_again(self, topics: Iterable[str]) -> None:
         """Read topics that were made anew from their beginning; a rebalance makes every reader forget the old ones."""
@@ -141,56 +224,10 @@ class OrderedTransport(Transport):
     Consumer: ClassVar[type[ConsumerT]] = OrderedConsumer
 
 
-@dataclass(frozen=True, slots=True)
-class LogEnd:
-    """What the client knows of a partition: how far its log goes, and how far it was handed out.
-
-    Attributes:
-        offset: End of the log, exclusive.
-        stable: End of what may be read, exclusive: before the oldest transaction that is still open.
-        position: Next offset the client will hand out; it also passes offsets that hold no record.
-        handed_out: What it has handed out in this generation; None before the first record.
-        seen_ms: Wall clock when the broker told, epoch milliseconds.
-    """
-
-    offset: int
-    stable: int
-    position: int
-    handed_out: HandedOut | None
-    seen_ms: int
-
-    def unread(self, next_offset: int | None) -> int:
-        """Return at most how many records are there to be read.
-
-        Args:
-            next_offset: Offset after the last record that was read; None if none was.
-        """
-        waiting = max(0, self.stable - self.position)
-        if self.handed_out is not None:
-            waiting += max(0, self.handed_out.end - (self.handed_out.first if next_offset is None else next_offset))
-        return waiting
-
-    def is_read(self, next_offset: int | None) -> bool:
-        """Return whether nothing is left up to the end of the log, not even a transaction that is still open."""
-        return self.position >= self.offset and self.unread(next_offset) == 0
-
-
-def log_end(app: faust.App, partition: TP) -> LogEnd | None:
-    """Return the end of an assigned partition's log, or None before the first fetch."""
-    # Faust shows neither the time of the last fetch nor, without a request, the position: ask aiokafka's state.
+def log_ends(app: faust.App) -> dict[TP, LogEnd]:
+    """Return the ends of the assigned partitions' logs, as of the last call; without those not yet fetched from."""
     consumer: OrderedConsumer = app.consumer  # type: ignore[assignment]
-    client = consumer._thread._consumer  # noqa: SLF001
-    assignment = client._subscription.subscription.assignment  # type: ignore[union-attr]  # noqa: SLF001
-    state = assignment.state_value(partition) if assignment else None
-    if state is None or state.highwater is None or not state.has_valid_position:
-        return None
-    return LogEnd(
-        offset=state.highwater,
-        stable=state.highwater if state.lso is None else state.lso,
-        position=state.position,
-        handed_out=consumer.handed_out(partition),
-        seen_ms=state.timestamp,
-    )
+    return consumer.log_ends()
 
 
 def num_unread(app: faust.App, positions: Mapping[TP, int]) -> int:
@@ -200,5 +237,4 @@ def num_unread(app: faust.App, positions: Mapping[TP, int]) -> int:
         app: The Faust app.
         positions: Offset after the last settled record; a partition is missing before its first.
     """
-    ends = {partition: log_end(app, partition) for partition in app.consumer.assignment()}
-    return sum(end.unread(positions.get(partition)) for partition, end in ends.items() if end is not None)
+    return sum(end.unread(positions.get(partition)) for partition, end in log_ends(app).items())

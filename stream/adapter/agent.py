@@ -17,7 +17,7 @@ from stream.app import Delivery, DeliveryError, Membership, create_app, deliver,
 from stream.dead_letters import Record, dead_letter, dead_letter_headers
 from stream.events import Click, EventError, encode
 from stream.metrics import AdapterMetrics
-from stream.ordered_consumer import log_end, num_unread
+from stream.ordered_consumer import log_ends, num_unread
 from stream.settings import AdapterSettings, KafkaSettings
 from stream.topics import topic_name
 from stream.watchdog import Progress, start_watchdog
@@ -164,10 +164,12 @@ class AdapterAgent:
 
     def _read_until(self) -> dict[TP, int | None]:
         """Return when each partition was last known to be read to its end, None for those that are not."""
-        ends = {partition: log_end(self._app, partition) for partition in self._app.consumer.assignment()}
+        ends = log_ends(self._app)
         return {
-            partition: end.seen_ms if end is not None and end.is_read(self._received.get(partition)) else None
-            for partition, end in ends.items()
+            partition: ends[partition].seen_ms
+            if partition in ends and ends[partition].is_read(self._received.get(partition))
+            else None
+            for partition in self._app.consumer.assignment()
         }
 
     def _hold_back(self, partitions: set[TP]) -> None:

@@ -1,8 +1,9 @@
-"""Whether an adapter has foreign records to forward: then a silent `events` does not mean that nothing happened."""
+"""How far an adapter has forwarded foreign records: what lies beyond may hold clicks, however silent `events` is."""
 
 import logging
 import time
 from contextlib import closing
+from dataclasses import dataclass
 
 import structlog
 from kafka import KafkaAdminClient, KafkaConsumer
@@ -18,9 +19,22 @@ from stream.vital_thread import vital_thread
 
 _LOOK_EVERY_SECONDS = 1.0
 _LOOK_WITHIN_SECONDS = 2.0
-_LOOK_HOLDS_SECONDS = 10.0
-"""An older look says nothing any more."""
+_MAX_AGE_MS = 5_000
+"""Of a foreign record that may wait: above the adapter's own delay, most of which is between its commits."""
 _POLL_MS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarded:
+    """A look that found no record waiting too long.
+
+    Attributes:
+        until_ms: What was created before is in `events`, epoch milliseconds.
+        looked_ms: When this was known, by the same clock.
+    """
+
+    until_ms: int
+    looked_ms: int
 
 
 class AdapterBacklog:
@@ -30,25 +44,25 @@ class AdapterBacklog:
 
     Args:
         kafka: The cluster.
-        max_age_seconds: How old a foreign record may be before its not being forwarded counts; above the adapter's
-            own delay.
     """
 
-    def __init__(self, kafka: KafkaSettings, max_age_seconds: float) -> None:
+    def __init__(self, kafka: KafkaSettings) -> None:
         self._kafka = kafka
         self._group = f"{kafka.topic_prefix}adapter"
-        self._max_age_ms = max_age_seconds * 1000
-        self._behind: bool | None = None
-        self._looked_seconds = time.monotonic()
+        self._forwarded: Forwarded | None = None
+        self._proven_ms = 0
         self._said = ""
 
     def start(self) -> None:
         """Look from now on."""
         vital_thread(self._watch, "adapter-backlog").start()
 
-    def is_open(self) -> bool:
-        """Return whether foreign records wait, as far as is known; no adapter has none."""
-        return self._behind is not False or time.monotonic() - self._looked_seconds > _LOOK_HOLDS_SECONDS
+    def forwarded(self) -> Forwarded | None:
+        """Return the newest look; None while the adapter is behind, and before the first. No adapter has nothing to do.
+
+        Where the cluster does not answer the look grows old: what it proves does not.
+        """
+        return self._forwarded
 
     def _watch(self) -> None:
         while True:
@@ -60,22 +74,24 @@ class AdapterBacklog:
             with closing(_admin(self._kafka)) as admin, closing(_consumer(self._kafka)) as consumer:
                 group = _Group(self._group, admin, consumer)
                 while True:
-                    self._note(behind=group.is_behind(int(time.time() * 1000 - self._max_age_ms)))
+                    self._note(group.forwarded_until(_now_ms()))
                     time.sleep(_LOOK_EVERY_SECONDS)
         except (GroupAuthorizationFailedError, TopicAuthorizationFailedError) as error:
-            self._note(behind=False)
+            self._note(_now_ms())
             self._say(logging.WARNING, "adapter_backlog_hidden", str(error))
         except (KafkaError, OSError) as error:
             self._say(logging.WARNING, "adapter_backlog_unknown", str(error))
 
-    def _note(self, *, behind: bool) -> None:
-        self._looked_seconds = time.monotonic()
-        was_behind, self._behind = self._behind, behind
-        if behind:
+    def _note(self, until_ms: int | None) -> None:
+        if until_ms is None:
+            self._forwarded = None
             what = "silence closes no window until it has forwarded what waits; start it, or delete its consumer group"
             self._say(logging.WARNING, "adapter_behind", what)
-        elif was_behind:
+            return
+        self._proven_ms = max(self._proven_ms, until_ms)
+        if self._said == "adapter_behind":
             self._say(logging.INFO, "adapter_caught_up", "silence closes windows again")
+        self._forwarded = Forwarded(self._proven_ms, _now_ms())
 
     def _say(self, level: int, event: str, message: str) -> None:
         """Log what is new since the last line."""
@@ -92,23 +108,21 @@ class _Group:
         self._admin = admin
         self._consumer = consumer
 
-    def is_behind(self, older_than_ms: int) -> bool:
-        """Return whether a record created before some moment is unsettled."""
+    def forwarded_until(self, now_ms: int) -> int | None:
+        """Return until when all that was created is settled, as far as this look tells; None if one waits too long."""
         try:
             committed = self._admin.list_group_offsets(self._group).get(self._group, {})
         except GroupIdNotFoundError:  # no adapter has ever run
-            return False
+            return now_ms
         places = {
             partition: place.offset
             for partition, place in committed.items()
             if place.offset >= 0 and partition.partition in (self._consumer.partitions_for_topic(partition.topic) or ())
         }
-        if not places:
-            return False
-        ends = self._consumer.end_offsets(list(places))
+        ends = self._consumer.end_offsets(list(places)) if places else {}
         unknown = {partition for partition, end in ends.items() if places[partition] < end}
         if not unknown:
-            return False
+            return now_ms
         self._consumer.assign(list(unknown))
         for partition in unknown:
             self._consumer.seek(partition, places[partition])
@@ -116,12 +130,12 @@ class _Group:
         while unknown and time.monotonic() < deadline:
             for partition, records in self._consumer.poll(timeout_ms=_POLL_MS).items():
                 if records and partition in unknown:
-                    if records[0].timestamp < older_than_ms:
-                        return True
+                    if records[0].timestamp < now_ms - _MAX_AGE_MS:
+                        return None
                     unknown.remove(partition)
             # Neither markers of transactions nor what was aborted are records: the client passes them.
             unknown = {partition for partition in unknown if self._consumer.position(partition) < ends[partition]}
-        return bool(unknown)
+        return None if unknown else now_ms - _MAX_AGE_MS
 
 
 def _admin(kafka: KafkaSettings) -> KafkaAdminClient:
@@ -134,3 +148,7 @@ def _consumer(kafka: KafkaSettings) -> KafkaConsumer:
     return KafkaConsumer(
         **kafka.reader_options() | {"auto_offset_reset": "earliest", "max_partition_fetch_bytes": 16 * 1024}
     )
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)

@@ -1,6 +1,10 @@
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from types import SimpleNamespace
 
 import pytest
+from aiokafka.consumer.subscription_state import SubscriptionState
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from faust.types import TP
 
 from stream.app import create_app
@@ -43,6 +47,46 @@ async def test_faust_drops_no_record_when_the_client_goes_back(consumer):
 
 async def test_a_consumer_that_does_not_run_yet_has_no_partitions(consumer):
     assert consumer.assignment() == set(), "a worker that is told to stop while it starts looks at them too"
+
+
+async def test_a_look_never_falls_between_reading_records_and_noting_them(consumer, monkeypatch):
+    """It would take a partition for read whose last records are still on their way."""
+    thread, seen = consumer._thread, []
+
+    async def fetch(*_: object) -> dict[TP, list[SimpleNamespace]]:
+        state.consumed_to(3)
+        seen.append(thread.log_ends())  # as the other thread might, at this very moment
+        return {PARTITION: [SimpleNamespace(offset=offset) for offset in range(3)]}
+
+    subscription = SubscriptionState()
+    subscription.subscribe({PARTITION.topic})
+    subscription.assign_from_subscribed([PARTITION])
+    state = subscription.subscription.assignment.state_value(PARTITION)
+    state.reset_to(0)
+    state.highwater = state.lso = 3
+    state.timestamp = 7
+    monkeypatch.setattr(thread, "_consumer", SimpleNamespace(_subscription=subscription))
+    monkeypatch.setattr(AIOKafkaConsumerThread, "_fetch_records", fetch)
+
+    def run(coroutine: Coroutine[None, None, object]) -> object:
+        return thread.thread_loop.run_until_complete(coroutine)
+
+    def work() -> None:
+        thread.log_ends()
+        run(asyncio.sleep(0))
+        run(thread._fetch_records())
+        run(asyncio.sleep(0))
+        seen.append(thread.log_ends())
+
+    await asyncio.to_thread(work)
+    before, after = (ends[PARTITION] for ends in seen)
+    assert (before.position, before.is_read(None)) == (0, False)
+    assert (after.position, after.handed_out, after.is_read(None), after.is_read(3)) == (
+        3,
+        HandedOut(0, 3),
+        False,
+        True,
+    )
 
 
 def log_of(offset: int = 10, position: int = 10, stable: int = 10, handed_out: HandedOut | None = None) -> LogEnd:

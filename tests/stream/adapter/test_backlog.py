@@ -8,13 +8,14 @@ import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.structs import OffsetAndMetadata
 
-from stream.adapter.backlog import _admin, _consumer, _Group
+from stream.adapter.backlog import _MAX_AGE_MS, AdapterBacklog, _admin, _consumer, _Group
 from stream.settings import KafkaSettings
 from tests.stream.traffic import wait_for
 
 pytestmark = pytest.mark.kafka
 
 MINUTE_MS = 60_000
+NOW_MS = int(time.time() * 1000)
 
 
 @pytest.fixture
@@ -39,24 +40,22 @@ def settle(kafka: KafkaSettings, topic: str, offset: int) -> None:
         consumer.commit({TopicPartition(topic, 0): OffsetAndMetadata(offset, "", -1)})
 
 
-def now_ms() -> int:
-    return int(time.time() * 1000)
-
-
-def test_it_is_behind_while_an_old_record_is_unsettled(kafka: KafkaSettings, topic: str, group: _Group):
-    assert not group.is_behind(now_ms()), "no adapter has ever run"
+def test_all_before_the_oldest_unsettled_record_counts_as_forwarded(kafka: KafkaSettings, topic: str, group: _Group):
+    assert group.forwarded_until(NOW_MS) == NOW_MS, "no adapter has ever run"
     producer = KafkaProducer(**kafka.client_options(), acks="all")
     for age_ms in (2 * MINUTE_MS, 2 * MINUTE_MS, 0):
-        producer.send(topic, b"{}", timestamp_ms=now_ms() - age_ms).get(timeout=30)
+        producer.send(topic, b"{}", timestamp_ms=NOW_MS - age_ms).get(timeout=30)
     producer.close()
 
+    settle(kafka, topic, 0)
+    assert group.forwarded_until(NOW_MS) is None, "killed before it had settled anything"
     settle(kafka, topic, 1)
-    assert group.is_behind(now_ms() - MINUTE_MS)
+    assert group.forwarded_until(NOW_MS) is None
     settle(kafka, topic, 2)
-    assert not group.is_behind(now_ms() - MINUTE_MS), "what waits has only just come"
+    assert group.forwarded_until(NOW_MS) == NOW_MS - _MAX_AGE_MS, "what waits has only just come"
     settle(kafka, topic, 3)
     for _ in range(3):
-        assert not group.is_behind(now_ms()), "nothing waits"
+        assert group.forwarded_until(NOW_MS) == NOW_MS, "nothing waits"
 
 
 def test_markers_and_what_was_aborted_are_not_waited_for(kafka: KafkaSettings, topic: str, group: _Group):
@@ -64,11 +63,21 @@ def test_markers_and_what_was_aborted_are_not_waited_for(kafka: KafkaSettings, t
     producer.init_transactions()
     for finish in (producer.commit_transaction, producer.abort_transaction):
         producer.begin_transaction()
-        producer.send(topic, b"{}", timestamp_ms=now_ms() - MINUTE_MS)
+        producer.send(topic, b"{}", timestamp_ms=NOW_MS - MINUTE_MS)
         finish()
     producer.close()
 
     settle(kafka, topic, 0)
-    wait_for(lambda: group.is_behind(now_ms()))  # markers are written after a commit has returned
+    wait_for(lambda: group.forwarded_until(NOW_MS) is None)  # markers are written after a commit has returned
     settle(kafka, topic, 1)  # a marker at 1, an aborted record at 2, its marker at 3
-    assert not group.is_behind(now_ms())
+    assert group.forwarded_until(NOW_MS) is not None
+
+
+def test_a_look_takes_back_nothing_that_an_earlier_one_has_proven(kafka: KafkaSettings):
+    backlog = AdapterBacklog(kafka)
+    assert backlog.forwarded() is None, "before the first look"
+    backlog._note(NOW_MS)
+    backlog._note(NOW_MS - _MAX_AGE_MS)
+    assert backlog.forwarded().until_ms == NOW_MS
+    backlog._note(None)
+    assert backlog.forwarded() is None
