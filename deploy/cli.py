@@ -62,10 +62,10 @@ def prepare(
     if "--help" in sys.argv:
         return
     # By name: help needs neither the settings nor a client of Kafka, which take their time to import.
-    import_module("stream.logs").configure_logging("millstream", level="WARNING")
+    import_module("stream.process.logs").configure_logging("millstream", level="WARNING")
     logging.getLogger("kafka").setLevel(logging.ERROR)
     if context.invoked_subcommand != "doctor":  # it reports what is wrong among its other findings
-        import_module("stream.setting_names").check_settings()
+        import_module("stream.configuration.setting_names").check_settings()
 
 
 def main() -> None:
@@ -74,4 +74,4 @@ def main() -> None:
     try:
         app()
     except Exception as error:  # noqa: BLE001 (it tells expected errors from faults, and raises these again)
-        import_module("stream.process_start").end_with("millstream", error)
+        import_module("stream.process.start").end_with("millstream", error)

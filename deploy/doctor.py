@@ -9,20 +9,20 @@ from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
-from deploy.kafka_distribution import LocalKafkaError, find_java, jars_present
+from deploy.local_kafka.distribution import LocalKafkaError, find_java, jars_present
 from deploy.newest_events import newest_events, producers_mistakes
+from scorer.registry.version_store import ALIASES, RegistryError, VersionStore, released_root
 from scorer.settings import RegistrySettings, ScorerSettings
-from scorer.version_store import ALIASES, RegistryError, VersionStore, released_root
 from stream.adapter.mapping import read_mapping
 from stream.adapter.source_topics import check_source_topics
-from stream.compression import CODECS, unreadable_codecs
-from stream.error_line import error_line
+from stream.cluster.admin import ClusterError, check_topics, connect_admin
+from stream.cluster.compression import CODECS, unreadable_codecs
+from stream.cluster.releases import ReleaseFollower, ReleasesUnavailableError
+from stream.configuration.setting_names import setting_errors
+from stream.configuration.settings_file import settings_file
 from stream.events import Alias, ModelRelease
-from stream.releases import ReleaseFollower, ReleasesUnavailableError
-from stream.setting_names import setting_errors
+from stream.process.error_line import error_line
 from stream.settings import AdapterSettings, JoinSettings, KafkaSettings, state_directory
-from stream.settings_file import settings_file
-from stream.topic_admin import ClusterError, check_topics, connect_admin
 from trainer.settings import TrainerSettings
 
 State = Literal["ok", "warn", "fail"]
@@ -215,7 +215,7 @@ def examine_model(root: Path) -> Iterator[Finding]:
         yield Finding("fail", "model", f"no registry in {root}", start)
         return
     # Loaded by name: it needs torch, which takes seconds to import, and where nothing is served it is not needed.
-    module = import_module("scorer.registry")
+    module = import_module("scorer.registry.registry")
     registry = module.ModelRegistry(root)
     try:
         champion = registry.alias("champion")

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import SecretStr
 from pydantic_core import to_jsonable_python
 
-from stream.setting_names import Origin, origin, settings_groups, variable
+from stream.configuration.setting_names import Origin, origin, settings_groups, variable
 
 
 @dataclass(frozen=True)

@@ -6,19 +6,19 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from scorer.registry import ModelRegistry
+from scorer.registry.registry import ModelRegistry
 from scorer.settings import ModelSettings
+from stream.cluster.releases import ReleaseFollower, announce
 from stream.events import Alias
-from stream.recorded_log import read_log
-from stream.releases import ReleaseFollower, announce
+from stream.play.recorded_log import read_log
 from stream.settings import JoinSettings, KafkaSettings
 from stream.topics import topic_name
-from trainer.checkpoint import CheckpointError, current_line, load_latest
-from trainer.gone_examples import skip_lost
+from trainer.plans.gone_examples import skip_lost
+from trainer.plans.source import edge_offsets, write_dead_letters
 from trainer.process import kafka_publisher, live_start, now_ms, registry_directory, sole_writer, trainer_directory
-from trainer.publication import Publisher
+from trainer.promotion.publication import Publisher
 from trainer.settings import TrainerSettings
-from trainer.source import edge_offsets, write_dead_letters
+from trainer.state.checkpoint import CheckpointError, current_line, load_latest
 from trainer.warm_start import init_model_line, labels_of, warm_start
 
 
@@ -72,7 +72,7 @@ def warm_start_line(log: Path, *, limit: int | None, click_delay_seconds: float)
     """Teach the current line a recorded log and return what was done.
 
     Args:
-        log: The log; formats in stream/recorded_log.py.
+        log: The log; formats in stream/play/recorded_log.py.
         limit: Impressions to learn; all when None.
         click_delay_seconds: When a positive row of the plain format was clicked; must lie inside the window.
 

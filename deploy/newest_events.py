@@ -3,10 +3,10 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
+from stream.cluster.log import Extent, LogRecord, TopicLog
 from stream.events import OLDEST_MS, EventError, decode_event
-from stream.producer_watch import REMEDIES, WHAT, mistake_in
+from stream.join.producer_watch import REMEDIES, WHAT, mistake_in
 from stream.settings import KafkaSettings
-from stream.topic_log import Extent, LogRecord, TopicLog
 
 _PER_PARTITION = 200
 

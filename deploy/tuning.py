@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from trainer.backtest.streams import Stream
-from trainer.settings_file import refuse_existing, write_settings_file
-from trainer.tune import SearchSpace, TrialOutcome, Tuned, tune
+from trainer.backtest.runs.streams import Stream
+from trainer.tuning.search import SearchSpace, TrialOutcome, Tuned, tune
+from trainer.tuning.settings_file import refuse_existing, write_settings_file
 
 
 def run_tuning(

@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-from stream.process_start import REFUSED, require_cluster, start_process
+from stream.process.start import REFUSED, require_cluster, start_process
 
 # Modules are loaded by name, so that the evaluator loads neither torch nor Faust, and the others only for a cluster.
 
@@ -11,18 +11,18 @@ from stream.process_start import REFUSED, require_cluster, start_process
 def run_scorer() -> None:
     """Run the scorer until it is told to stop."""
     require_cluster()
-    import_module("scorer.agent").run()
+    import_module("scorer.scoring.agent").run()
 
 
 def run_evaluator() -> None:
     """Run the evaluator until it is told to stop."""
-    import_module("scorer.evaluator").run()
+    import_module("scorer.evaluator.process").run()
 
 
 def run_service() -> None:
     """Run the HTTP service until it is told to stop."""
     require_cluster()
-    import_module("scorer.service").run()
+    import_module("scorer.serving.app").run()
 
 
 PROCESSES = {

@@ -7,15 +7,15 @@ import structlog
 from stream.adapter.agent import create_adapter_app
 from stream.adapter.mapping import read_mapping
 from stream.adapter.source_topics import check_source_topics
-from stream.agent import create_join_app, first_label
-from stream.app import run_app
-from stream.exposition import process_registry, serve_metrics
-from stream.metrics import AdapterMetrics, JoinMetrics
-from stream.minute_log import start_minute_log
-from stream.process_start import REFUSED, start_process
+from stream.cluster.admin import check_topics, refuse
+from stream.join.agent import create_join_app, first_label
+from stream.join.metrics import AdapterMetrics, JoinMetrics
+from stream.process.exposition import process_registry, serve_metrics
+from stream.process.minute_log import start_minute_log
+from stream.process.start import REFUSED, start_process
 from stream.settings import AdapterSettings, JoinSettings, KafkaSettings, MetricsSettings
-from stream.topic_admin import check_topics, refuse
-from stream.worker_slot import worker_slot
+from stream.worker.faust_app import run_app
+from stream.worker.slot import worker_slot
 
 JOIN_METRICS_PORT = 9101
 ADAPTER_METRICS_PORT = 9107

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, Self, get_args, get_origin
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from stream.settings_file import read_settings_file
+from stream.configuration.settings_file import read_settings_file
 
 _MAX_NUMBER = 2**32 - 1
 """Largest number that any setting may be: a seed, or 136 years; beyond it seconds overflow the clocks that wait."""

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local_kafka import LocalKafka, free_port
+from deploy.local_kafka.broker import LocalKafka, free_port
+from stream.cluster.admin import apply_topics
 from stream.settings import KafkaSettings
-from stream.topic_admin import apply_topics
 
 
 @pytest.fixture(scope="session", autouse=True)

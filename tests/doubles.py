@@ -9,12 +9,12 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 
-from scorer.bundle import ModelBundle
-from scorer.feature_spec import FeatureSpec
-from scorer.features import TOKENIZER_FILE, Featurizer, NumericStatistics
-from scorer.model import CtrBert, CtrConfig
-from scorer.registry import ModelRegistry
-from scorer.version_store import version_name
+from scorer.model.bundle import ModelBundle
+from scorer.model.ctr_bert import CtrBert, CtrConfig
+from scorer.model.feature_spec import FeatureSpec
+from scorer.model.features import TOKENIZER_FILE, Featurizer, NumericStatistics
+from scorer.registry.registry import ModelRegistry
+from scorer.registry.version_store import version_name
 from stream.events import Impression, LabeledImpression
 
 TINY_LINE = "00000000"

@@ -7,11 +7,11 @@ from importlib import import_module
 import structlog
 
 from scorer.settings import ModelSettings
-from stream.exposition import process_registry, serve_metrics
-from stream.minute_log import start_minute_log
-from stream.process_start import REFUSED, require_cluster, start_process
+from stream.process.exposition import process_registry, serve_metrics
+from stream.process.minute_log import start_minute_log
+from stream.process.start import REFUSED, require_cluster, start_process
+from stream.process.watchdog import StopRequest, start_watchdog
 from stream.settings import KafkaSettings, MetricsSettings
-from stream.watchdog import StopRequest, start_watchdog
 from trainer.settings import GateSettings, TrainerSettings
 
 METRICS_PORT = 9104

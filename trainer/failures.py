@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import torch
 
-from stream.durable_files import StorageError
+from stream.disk.durable_files import StorageError
 
 Result = TypeVar("Result")
 

@@ -12,24 +12,24 @@ import structlog
 import torch
 from torch import Tensor
 
-from scorer.bundle import ModelBundle
-from scorer.engine import forward_rows
-from scorer.features import EncodedRow, NumericStatistics
-from scorer.golden import golden_z
-from scorer.version_store import version_name
+from scorer.engine.engine import forward_rows
+from scorer.engine.golden import golden_z
+from scorer.model.bundle import ModelBundle
+from scorer.model.features import EncodedRow, NumericStatistics
+from scorer.registry.version_store import version_name
 from stream.events import GateResult, WeightedExample
 from stream.first_copies import Copy, FirstCopies, FirstCopiesSnapshot
 from stream.hashing import hash01
-from trainer.checkpoint import Checkpoint
 from trainer.failures import Failed, attempt
-from trainer.gate import Evidence, JudgedRows, first_evidence, held, judge
-from trainer.ledger_segments import LedgerRow, Outcome, SegmentReference
-from trainer.line_state import Knowledge, LineState
-from trainer.plan import Plan, Record
-from trainer.replay_buffer import ReplayBuffer
-from trainer.replay_weights import Replay, weigh_replayed
+from trainer.learning.replay_buffer import ReplayBuffer
+from trainer.learning.replay_weights import Replay, weigh_replayed
+from trainer.learning.update import Learner, LearningRow, UpdateReport
+from trainer.plans.plan import Plan, Record
+from trainer.promotion.gate import Evidence, JudgedRows, first_evidence, held, judge
 from trainer.settings import GateSettings, TrainerSettings
-from trainer.update import Learner, LearningRow, UpdateReport
+from trainer.state.checkpoint import Checkpoint
+from trainer.state.ledger_segments import LedgerRow, Outcome, SegmentReference
+from trainer.state.line_state import Knowledge, LineState
 
 SELECTION_SALT = "selection"
 

@@ -8,22 +8,22 @@ from typing import Protocol
 
 import structlog
 
-from scorer.device import return_freed_memory
-from scorer.version_store import RegistryError, parse_version
-from trainer.checkpoint import CheckpointError, CheckpointStore
-from trainer.commands import Command, CommandInbox, CommandResult
-from trainer.failpoints import Failpoints
+from scorer.model.device import return_freed_memory
+from scorer.registry.version_store import RegistryError, parse_version
 from trainer.failures import Failed, attempt
-from trainer.ledger_chain import FAN_IN, merge_segments, sweep_segments
-from trainer.ledger_segments import write_segment
+from trainer.learning.probe import ProbeSet
 from trainer.line import LearnReport, ModelLine, PlanRows
 from trainer.metrics import TrainerMetrics
-from trainer.plan import Plan, PlanStore, Record, cut_plan
-from trainer.planner import ExampleSource, Planner
-from trainer.probe import ProbeSet
-from trainer.publication import Publisher
+from trainer.plans.plan import Plan, PlanStore, Record, cut_plan
+from trainer.plans.planner import ExampleSource, Planner
+from trainer.promotion.commands import Command, CommandInbox, CommandResult
+from trainer.promotion.publication import Publisher
 from trainer.serving import Serving
 from trainer.settings import GateSettings, TrainerSettings
+from trainer.state.checkpoint import CheckpointError, CheckpointStore
+from trainer.state.failpoints import Failpoints
+from trainer.state.ledger_chain import FAN_IN, merge_segments, sweep_segments
+from trainer.state.ledger_segments import write_segment
 
 _POLL_SECONDS = 0.2
 """How long a poll waits: short, so that commands and signals are seen soon."""

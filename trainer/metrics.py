@@ -11,10 +11,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from scorer.importance.effective_sample_size import effective_sample_size
 from scorer.importance.stability import Stability
 from stream.events import GateResult
-from trainer.commands import ACTIONS
-from trainer.gate import HOLD_REASONS
-from trainer.ledger_segments import OUTCOMES
 from trainer.line import LearnReport
+from trainer.promotion.commands import ACTIONS
+from trainer.promotion.gate import HOLD_REASONS
+from trainer.state.ledger_segments import OUTCOMES
 
 DECISIONS = ("promote", "hold", "wait", "stopped")
 """wait: too little evidence yet; stopped: promotions are stopped after a rollback."""

@@ -3,10 +3,10 @@
 from collections.abc import Collection, Mapping
 from functools import partial
 
-from stream.outage import Outage
-from trainer.commands import Command, CommandInbox, CommandResult
+from stream.cluster.outage import Outage
 from trainer.loop import CommittingSource
-from trainer.plan import Record
+from trainer.plans.plan import Record
+from trainer.promotion.commands import Command, CommandInbox, CommandResult
 
 
 class PatientSource:

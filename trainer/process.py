@@ -10,30 +10,30 @@ from pathlib import Path
 import structlog
 from kafka.errors import KafkaError
 
-from scorer.device import prepare_device
-from scorer.registry import ModelRegistry
+from scorer.model.device import prepare_device
+from scorer.registry.registry import ModelRegistry
 from scorer.settings import ModelSettings, RegistrySettings
-from stream.directory_lock import directory_lock
-from stream.durable_files import free_bytes, sweep_leftovers
+from stream.cluster.outage import Outage
+from stream.cluster.releases import ReleaseFollower, announce
+from stream.disk.directory_lock import directory_lock
+from stream.disk.durable_files import free_bytes, sweep_leftovers
 from stream.events import ModelRelease
-from stream.outage import Outage
-from stream.releases import ReleaseFollower, announce
 from stream.settings import KafkaSettings, state_directory
-from trainer.checkpoint import checkpoint_store, current_line, line_directory
-from trainer.commands import KafkaCommandInbox, end_of_commands
-from trainer.contract import check_contract, contract_of
-from trainer.failpoints import Failpoints
-from trainer.gate import first_judgement
-from trainer.ledger import ledger_directory
 from trainer.line import ModelLine
 from trainer.loop import Edges, Stores, Trainer
 from trainer.metrics import TrainerMetrics
 from trainer.patient_edges import PatientInbox, PatientSource
-from trainer.plan import PlanStore
-from trainer.publication import Publisher
+from trainer.plans.plan import PlanStore
+from trainer.plans.source import KafkaExampleSource, edge_offsets
+from trainer.promotion.commands import KafkaCommandInbox, end_of_commands
+from trainer.promotion.gate import first_judgement
+from trainer.promotion.publication import Publisher
 from trainer.settings import GateSettings, TrainerSettings
-from trainer.sound_version import load_sound_version
-from trainer.source import KafkaExampleSource, edge_offsets
+from trainer.state.checkpoint import checkpoint_store, current_line, line_directory
+from trainer.state.contract import check_contract, contract_of
+from trainer.state.failpoints import Failpoints
+from trainer.state.ledger import ledger_directory
+from trainer.state.sound_version import load_sound_version
 from trainer.warm_start import Start, check_finished
 
 

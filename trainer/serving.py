@@ -6,19 +6,19 @@ import msgspec
 import structlog
 from torch import Tensor
 
-from scorer.version_store import RegistryError, parse_version
+from scorer.registry.version_store import RegistryError, parse_version
 from stream.events import Alias, GateResult
-from trainer.checkpoint import CheckpointError, CheckpointStore
-from trainer.commands import Command
-from trainer.failpoints import Failpoints
 from trainer.failures import Failed, attempt
-from trainer.gate import held
 from trainer.line import ModelLine, PlanRows, weights_of
-from trainer.line_state import verdict
 from trainer.metrics import GateMetrics
-from trainer.plan import Plan
-from trainer.publication import Publisher
+from trainer.plans.plan import Plan
+from trainer.promotion.commands import Command
+from trainer.promotion.gate import held
+from trainer.promotion.publication import Publisher
 from trainer.settings import GateSettings
+from trainer.state.checkpoint import CheckpointError, CheckpointStore
+from trainer.state.failpoints import Failpoints
+from trainer.state.line_state import verdict
 
 
 class Serving:

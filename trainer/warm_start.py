@@ -11,17 +11,22 @@ import msgspec
 import structlog
 import torch
 
-from scorer.bundle import ModelBundle
-from scorer.device import prepare_device
-from scorer.features import NumericStatistics
-from scorer.new_line import new_line_name, start_line
-from scorer.registry import ModelRegistry
+from scorer.model.bundle import ModelBundle
+from scorer.model.device import prepare_device
+from scorer.model.features import NumericStatistics
+from scorer.registry.new_line import new_line_name, start_line
+from scorer.registry.registry import ModelRegistry
+from scorer.registry.version_store import RegistryError, parse_version, version_name
 from scorer.settings import ModelSettings, Precision
-from scorer.version_store import RegistryError, parse_version, version_name
 from stream.events import Click, GateResult, Impression, LabeledImpression
-from stream.label_join import join_log
+from stream.join.label_join import join_log
 from stream.settings import JoinSettings
-from trainer.checkpoint import (
+from trainer.learning.update import Learner, LearningRow
+from trainer.line import first_checkpoint
+from trainer.plans.plan import PlanStore
+from trainer.promotion.publication import Publisher
+from trainer.settings import TrainerSettings
+from trainer.state.checkpoint import (
     Checkpoint,
     CheckpointError,
     checkpoint_store,
@@ -29,13 +34,8 @@ from trainer.checkpoint import (
     line_directory,
     set_current_line,
 )
-from trainer.contract import contract_of
-from trainer.line import first_checkpoint
-from trainer.line_state import Knowledge, LineState
-from trainer.plan import PlanStore
-from trainer.publication import Publisher
-from trainer.settings import TrainerSettings
-from trainer.update import Learner, LearningRow
+from trainer.state.contract import contract_of
+from trainer.state.line_state import Knowledge, LineState
 
 _CHUNK_BATCHES = 16
 """Batches that are learned between two reports of progress; rows are shuffled within them only."""

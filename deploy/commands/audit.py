@@ -11,7 +11,7 @@ from deploy.commands.cluster import require_cluster
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from deploy.audit_report import AuditReport
+    from deploy.audit.report import AuditReport
 
 NOT_EXACT = 1
 
@@ -39,7 +39,7 @@ def audit(
 
     require_cluster()
     # Loaded by name: reading checkpoints needs torch, which takes seconds to import.
-    run_audit = import_module("deploy.audit").run_audit
+    run_audit = import_module("deploy.audit.run").run_audit
     report: AuditReport = run_audit(KafkaSettings(), trainer_dir or state_directory() / "trainer", ledger)
     if as_json:
         fields = asdict(report) | {"waiting": report.waiting, "exact": report.exact}

@@ -67,7 +67,7 @@ def backtest(  # noqa: PLR0913, PLR0917 (one parameter is one option)
     beside_arms = strategies is not None or budget is not None or not gate
     _refuse_contradictions(log, simulate, ctr, arms, beside_arms=beside_arms)
     chosen = _arms(arms, strategies, budget, gate=gate)
-    streams = import_module("trainer.backtest.streams")
+    streams = import_module("trainer.backtest.runs.streams")
     if log is not None:
         stream = streams.recorded_stream(
             log,
@@ -98,7 +98,7 @@ def _refuse_contradictions(
 
 
 def _arms(file: Path | None, strategies: str | None, budget: float | None, *, gate: bool) -> Any:
-    arms = import_module("trainer.backtest.arms")
+    arms = import_module("trainer.backtest.runs.arms")
     if file is not None:
         return arms.read_arms(file)
     names = [name.strip() for name in (strategies or "uniform,gradnorm_is").split(",") if name.strip()]

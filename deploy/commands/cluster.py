@@ -7,6 +7,6 @@ def require_cluster() -> None:
     Raises:
         ClusterError: None does.
     """
-    from stream import process_start
+    from stream.process import start
 
-    process_start.require_cluster()
+    start.require_cluster()

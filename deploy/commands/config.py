@@ -23,8 +23,8 @@ def config(
     Example: MILLSTREAM_JOIN_WINDOW_SECONDS=600 millstream config --json
     """
     from deploy.effective_settings import effective_settings
+    from stream.configuration.settings_file import settings_file
     from stream.settings import state_directory
-    from stream.settings_file import settings_file
 
     settings = [setting for setting in effective_settings() if not changed or setting.origin != "default"]
     file, home = settings_file(), state_directory()

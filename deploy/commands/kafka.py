@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from deploy.local_kafka import LocalKafka
+    from deploy.local_kafka.broker import LocalKafka
     from stream.settings import KafkaSettings
 
 NOT_RUNNING = 3
@@ -25,9 +25,9 @@ def up(
 
     Example: millstream kafka up && millstream topics apply
     """
-    from deploy.local_kafka import cluster_answers
+    from deploy.local_kafka.broker import cluster_answers
+    from stream.cluster.admin import connect_admin
     from stream.settings import KafkaSettings
-    from stream.topic_admin import connect_admin
 
     kafka = KafkaSettings()
     here = _port_here(kafka)
@@ -64,8 +64,8 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
     """
     from dataclasses import asdict
 
+    from stream.cluster.admin import ClusterError, connect_admin
     from stream.settings import KafkaSettings
-    from stream.topic_admin import ClusterError, connect_admin
 
     kafka = KafkaSettings()
     found = None if _port_here(kafka) is None else _local_kafka().status()
@@ -88,7 +88,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
 
 
 def _local_kafka(port: int | None = None) -> "LocalKafka":
-    from deploy.local_kafka import DEFAULT_PORT, LocalKafka
+    from deploy.local_kafka.broker import DEFAULT_PORT, LocalKafka
     from stream.settings import state_directory
 
     return LocalKafka(state_directory() / "kafka", port or DEFAULT_PORT)

@@ -8,8 +8,8 @@ import typer
 from deploy.commands.cluster import require_cluster
 
 if TYPE_CHECKING:
-    from stream.player import PlayerOptions
-    from stream.producer import ProducerCounts
+    from stream.play.player import PlayerOptions
+    from stream.play.producer import ProducerCounts
     from stream.simulator.settings import ShopSettings
 
 Limit = Annotated[int | None, typer.Option(min=1, help="Impressions to play; no limit by default.")]
@@ -74,7 +74,7 @@ def replay_log(  # noqa: PLR0913, PLR0917 (one parameter is one option)
 
     Example: millstream replay clicks.jsonl.gz --speed 1000 --rate 300 --limit 50000
     """
-    from stream.replay import ReplayOptions, replay
+    from stream.play.replay import ReplayOptions, replay
     from stream.settings import KafkaSettings, MetricsSettings
 
     options = _options("replay", ledger, rate=rate, seconds=seconds, limit=limit)
@@ -86,7 +86,7 @@ def replay_log(  # noqa: PLR0913, PLR0917 (one parameter is one option)
 def _options(
     command: str, ledger: Path | None, *, rate: float | None, seconds: float | None, limit: int | None
 ) -> "PlayerOptions":
-    from stream.player import PlayerOptions
+    from stream.play.player import PlayerOptions
     from stream.settings import JoinSettings, state_directory
 
     return PlayerOptions(

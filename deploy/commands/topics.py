@@ -16,8 +16,8 @@ def apply() -> None:
 
     Example: MILLSTREAM_KAFKA_PARTITIONS=8 millstream topics apply
     """
+    from stream.cluster.admin import apply_topics
     from stream.settings import KafkaSettings
-    from stream.topic_admin import apply_topics
     from stream.topics import topic_table
 
     kafka = KafkaSettings()
@@ -40,8 +40,8 @@ def check(
     """
     from dataclasses import asdict
 
+    from stream.cluster.admin import check_topics
     from stream.settings import JoinSettings, KafkaSettings
-    from stream.topic_admin import check_topics
     from stream.topics import topic_table
 
     kafka = KafkaSettings()

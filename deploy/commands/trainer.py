@@ -9,7 +9,7 @@ from deploy.commands.cluster import require_cluster
 from deploy.commands.processes import become
 
 if TYPE_CHECKING:
-    from trainer.commands import Action
+    from trainer.promotion.commands import Action
 
 REFUSED = 1
 
@@ -61,7 +61,7 @@ def ask_trainer(action: "Action", *, version: str | None = None, restart_from: s
         NoAnswerError: The trainer does not answer.
     """
     from stream.settings import KafkaSettings
-    from trainer.commands import send_command
+    from trainer.promotion.commands import send_command
 
     require_cluster()
     answer = send_command(KafkaSettings(), action, version=version, restart_from=restart_from)

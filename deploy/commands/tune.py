@@ -45,8 +45,8 @@ def tune(  # noqa: PLR0913, PLR0917 (one parameter is one option)
         "update_rows": _values("--update-rows", update_rows, int),
     }
     # Loaded by name: it needs torch, which takes seconds to import.
-    streams = import_module("trainer.backtest.streams")
-    tuning, search = import_module("deploy.tuning"), import_module("trainer.tune")
+    streams = import_module("trainer.backtest.runs.streams")
+    tuning, search = import_module("deploy.tuning"), import_module("trainer.tuning.search")
     if (log is None) == (simulate is None):
         message = "name either a recorded log or --simulate none|sudden|gradual|recurring; see millstream tune --help"
         raise ValueError(message)

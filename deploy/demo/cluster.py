@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deploy.local_kafka import LocalKafka, free_port
+from deploy.local_kafka.broker import LocalKafka, free_port
+from stream.cluster.log import TopicLog, committed_offsets
 from stream.settings import KafkaSettings
-from stream.topic_log import TopicLog, committed_offsets
 from stream.topics import TopicKind
 
 READERS: dict[str, TopicKind] = {

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from deploy.demo.report import ScoredRows
-from scorer.freshness import FreshnessTracker
-from scorer.score_window import served_logit
+from scorer.evaluator.freshness import FreshnessTracker
+from scorer.evaluator.score_window import served_logit
+from stream.cluster.log import LogRecord, TopicLog
 from stream.events import EventError, WeightedExample, decode_release
 from stream.example_batch import decode_examples
-from stream.producer_ledger import read_producer_ledger
+from stream.play.ledger import read_producer_ledger
 from stream.settings import KafkaSettings
-from stream.topic_log import LogRecord, TopicLog
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.demo.options import WARM_ROWS, DemoOptions
-from deploy.local_kafka import free_port
-from stream.directory_lock import LOCK_FILE
+from deploy.local_kafka.broker import free_port
+from stream.disk.directory_lock import LOCK_FILE
 
 WINDOW_SECONDS = 3.0
 QUIET_SECONDS = 6.0

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib import pyplot as plt
 
-from deploy.audit_report import AuditReport
-from scorer.auc import auc
-from scorer.progressive import calibration, normalized_entropy
+from deploy.audit.report import AuditReport
+from scorer.measures.auc import auc
+from scorer.measures.log_loss import calibration, normalized_entropy
 
 Floats = npt.NDArray[np.float64]
 

@@ -11,8 +11,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from deploy.audit import run_audit
-from deploy.audit_report import AuditReport
+from deploy.audit.report import AuditReport
+from deploy.audit.run import run_audit
 from deploy.demo.cluster import READERS, demo_cluster, wait_until_drained
 from deploy.demo.options import WARM_ROWS, DemoOptions
 from deploy.demo.outcome import read_outcome
@@ -25,16 +25,16 @@ from deploy.demo.processes import (
     shop_arguments,
 )
 from deploy.demo.report import RunFacts, summarise, write_report
-from deploy.demo.scrape import Scrape, scrape
 from deploy.demo.supervisor import MIB, ProcessFailedError, Supervisor
-from deploy.demo.view import LiveView, Reading
+from deploy.watch.scrape import Scrape, scrape
+from deploy.watch.terminal import LiveView, Reading
 from scorer.importance.strategies import build_strategy
-from stream.directory_lock import directory_lock
-from stream.recorded_log import read_log
+from stream.cluster.admin import apply_topics
+from stream.disk.directory_lock import directory_lock
+from stream.play.recorded_log import read_log
 from stream.settings import KafkaSettings, state_directory
 from stream.simulator.settings import ShopSettings
 from stream.simulator.simulation import write_history
-from stream.topic_admin import apply_topics
 
 READY_SECONDS = 180.0
 

@@ -14,7 +14,7 @@ from typing import Self
 import psutil
 
 from deploy.safe_path import safe_environment
-from stream.held_signals import held_signals
+from stream.process.signals import held_signals
 
 STOP_SECONDS = 20.0
 

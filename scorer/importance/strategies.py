@@ -29,7 +29,7 @@ STRATEGIES: dict[str, Callable[[float, ImportanceSettings], Strategy]] = {
     "rho_ref": lambda budget, settings: WatchedStrategy(ReferenceLoss(budget, settings), budget),
     # Not watched: `uniform` would learn the fake negatives as real ones.
     "delay_fnw": lambda budget, _: FakeNegativeWeighting(budget),
-    # The next two weigh only what the trainer replays (trainer/replay_weights.py); new rows are drawn uniformly.
+    # The next two weigh only replayed rows (trainer/learning/replay_weights.py); new ones are drawn uniformly.
     "recency": lambda budget, _: FixedShare("recency", budget),
     "density_ratio": lambda budget, _: FixedShare("density_ratio", budget),
     "topk_loss": lambda budget, _: TopLoss(budget),

@@ -20,7 +20,7 @@ class ScoredRows:
     """All that a strategy may look at: some labeled rows and one forward pass over them, as arrays of one length.
 
     Attributes:
-        z: Logits of the live version, or the mean over the heads of the last versions (`scorer.averaged_heads`).
+        z: Logits of the live version, or the mean over the heads of the last versions (`scorer.engine.averaged_heads`).
         label: 1 for clicked, 0 for not.
         hidden_norm: L2 norms of the head's inputs.
         reference_z: Logits of the reference version, NaN where it did not score; None when there is none.

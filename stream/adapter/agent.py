@@ -13,14 +13,14 @@ from faust.types import TP, EventT, Message, StreamT
 
 from stream.adapter.alignment import Alignment, is_aligned
 from stream.adapter.mapping import Mapping, Source
-from stream.app import Delivery, DeliveryError, Membership, create_app, deliver, follow_topics, watch_gone
 from stream.dead_letters import Record, dead_letter, dead_letter_headers
 from stream.events import Click, EventError, encode
-from stream.metrics import AdapterMetrics
-from stream.ordered_consumer import log_ends, num_unread
+from stream.join.metrics import AdapterMetrics
+from stream.process.watchdog import Progress, start_watchdog
 from stream.settings import AdapterSettings, KafkaSettings
 from stream.topics import topic_name
-from stream.watchdog import Progress, start_watchdog
+from stream.worker.faust_app import Delivery, DeliveryError, Membership, create_app, deliver, follow_topics, watch_gone
+from stream.worker.ordered_consumer import log_ends, num_unread
 
 _READ_AT_ONCE = 500
 _READ_WITHIN_SECONDS = 0.05

@@ -14,8 +14,8 @@ from kafka.errors import (
     TopicAuthorizationFailedError,
 )
 
+from stream.process.vital_thread import vital_thread
 from stream.settings import KafkaSettings
-from stream.vital_thread import vital_thread
 
 _LOOK_EVERY_SECONDS = 1.0
 _LOOK_WITHIN_SECONDS = 2.0

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from kafka.errors import KafkaError
 
+from stream.cluster.admin import ClusterError, Problem, connect_admin
 from stream.settings import KafkaSettings
-from stream.topic_admin import ClusterError, Problem, connect_admin
 from stream.topics import topic_table
 
 _NAMES_SHOWN = 5

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 
 from stream.events import MAX_EVENT_BYTES, SCHEMA_VERSION, Click, Impression, encode
-from stream.producer import Record, record_of
+from stream.play.producer import Record, record_of
 from stream.simulator.settings import ShopSettings
 
 REPEAT_SECONDS = 0.5

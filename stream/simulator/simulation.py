@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 
 from stream.events import Click, Impression
-from stream.player import Player, PlayerOptions
-from stream.producer import ProducerCounts
-from stream.recorded_log import write_events
+from stream.play.player import Player, PlayerOptions
+from stream.play.producer import ProducerCounts
+from stream.play.recorded_log import write_events
 from stream.settings import KafkaSettings, MetricsSettings
 from stream.simulator.settings import ShopSettings
 from stream.simulator.shop import Page, Shop

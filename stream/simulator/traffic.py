@@ -5,9 +5,9 @@ import dataclasses
 import msgspec
 
 from stream.events import Click, Impression
-from stream.playback import Playback
-from stream.producer import Record, record_of
-from stream.producer_ledger import RecordKind
+from stream.play.ledger import RecordKind
+from stream.play.playback import Playback
+from stream.play.producer import Record, record_of
 from stream.simulator.junk import REPEAT_SECONDS, Junk
 from stream.simulator.settings import ShopSettings
 from stream.simulator.shop import Page, Showing

@@ -20,44 +20,44 @@ import pyarrow.parquet as pq
 import pytest
 from prometheus_client import CollectorRegistry
 
-from deploy.conservation import Conservation, Settled
-from scorer.evaluation import ProgressiveEvaluator
-from scorer.evaluator import read_state
-from scorer.evaluator_settings import EvaluatorSettings
+from deploy.audit.conservation import Conservation, Settled
+from scorer.evaluator.process import read_state
+from scorer.evaluator.settings import EvaluatorSettings
+from scorer.evaluator.snapshot_file import Snapshot, read_snapshot, write_snapshot
+from scorer.evaluator.state import ProgressiveEvaluator
 from scorer.importance.rules import RuleError, load_rules
-from scorer.snapshot_file import Snapshot, read_snapshot, write_snapshot
-from scorer.version_files import write_version_files
-from scorer.version_store import RegistryError, released_root
+from scorer.registry.version_files import write_version_files
+from scorer.registry.version_store import RegistryError, released_root
 from stream.adapter.mapping import Mapping, Source, read_mapping
+from stream.cluster.log import LogRecord
 from stream.codec import UndecodableError
-from stream.durable_files import sha256
+from stream.disk.durable_files import sha256
 from stream.events import EventError, decode_event, decode_labeled, decode_release, encode
 from stream.example_batch import decode_examples, encode_examples
-from stream.metrics import JoinMetrics
-from stream.partition_join import PartitionJoin
-from stream.producer_ledger import LedgerRow as ProducerRow
-from stream.producer_ledger import LedgerWriter, read_producer_ledger
-from stream.recorded_log import LogError, read_log, write_events
+from stream.join.metrics import JoinMetrics
+from stream.join.partition_join import PartitionJoin
+from stream.play.ledger import LedgerRow as ProducerRow
+from stream.play.ledger import LedgerWriter, read_producer_ledger
+from stream.play.recorded_log import LogError, read_log, write_events
 from stream.settings import JoinSettings, KafkaSettings
-from stream.topic_log import LogRecord
 from stream.unknown_fields import UnknownFields
 from tests.contracts.test_event_bytes import CLICK, EXAMPLES, IMPRESSION, LABELED, RELEASE
 from tests.doubles import tiny_registry
-from tests.trainer.test_checkpoint import checkpoint
-from trainer.backtest.arms import ArmError, read_arms
-from trainer.backtest.beginning import KnownBeginning
-from trainer.backtest.predictions import SCHEMA as PREDICTIONS_SCHEMA
-from trainer.backtest.predictions import Predictions, write_predictions
-from trainer.backtest.results import Results, ResultsError
-from trainer.backtest.rounds import rounds_table
-from trainer.checkpoint import CheckpointError, CheckpointStore, current_line
-from trainer.commands import Command, decode_command
-from trainer.ledger_chain import read_segments
-from trainer.ledger_segments import LedgerRow, SegmentReference, write_segment
-from trainer.plan import Plan, PlanStore
-from trainer.replay_buffer import ReplayBuffer
+from tests.trainer.state.test_checkpoint import checkpoint
+from trainer.backtest.runs.arms import ArmError, read_arms
+from trainer.backtest.runs.beginning import KnownBeginning
+from trainer.backtest.runs.predictions import SCHEMA as PREDICTIONS_SCHEMA
+from trainer.backtest.runs.predictions import Predictions, write_predictions
+from trainer.backtest.runs.results import Results, ResultsError
+from trainer.backtest.runs.rounds import rounds_table
+from trainer.learning.replay_buffer import ReplayBuffer
+from trainer.plans.plan import Plan, PlanStore
+from trainer.promotion.commands import Command, decode_command
 from trainer.settings import TrainerSettings
-from trainer.settings_file import write_settings_file
+from trainer.state.checkpoint import CheckpointError, CheckpointStore, current_line
+from trainer.state.ledger_chain import read_segments
+from trainer.state.ledger_segments import LedgerRow, SegmentReference, write_segment
+from trainer.tuning.settings_file import write_settings_file
 
 DEEP = 20_000
 VALUES: tuple[bytes, ...] = (
@@ -464,7 +464,7 @@ DECODERS: dict[str, list[Decoder]] = {
         Decoder("Mapping.adapt to a click", _fixed(json.dumps(FOREIGN_CLICK).encode()), _adapt, (EventError,)),
         Decoder("read_mapping", _fixed(MAPPING_FILE), _in_file("mapping.toml", read_mapping), (ValueError,)),
     ],
-    "stream/recorded_log.py": [
+    "stream/play/recorded_log.py": [
         Decoder("read_log, plain", _fixed(PLAIN_ROW), _in_file("log.jsonl", _log), (LogError,)),
         Decoder("read_log, gzipped", _fixed(gzip.compress(PLAIN_ROW)), _in_file("log.jsonl.gz", _log), (LogError,)),
         Decoder("read_log, events", _fixed(encode(IMPRESSION)), _in_file("log.jsonl", _log), (LogError,)),
@@ -475,7 +475,7 @@ DECODERS: dict[str, list[Decoder]] = {
             (LogError,),
         ),
     ],
-    "stream/producer_ledger.py": [
+    "stream/play/ledger.py": [
         Decoder(
             "read_producer_ledger",
             _of_file(_producer_ledger, "ledger.parquet"),
@@ -486,44 +486,50 @@ DECODERS: dict[str, list[Decoder]] = {
     "scorer/importance/rules.py": [
         Decoder("load_rules", _fixed(RULES_FILE), _in_file("rules.toml", load_rules), (RuleError,)),
     ],
-    "scorer/version_store.py": [
+    "scorer/registry/version_store.py": [
         Decoder("a manifest", *_version_file("manifest.json", _look_at), (RegistryError,)),
         Decoder("an alias", *_version_file("../aliases/champion", _alias), (RegistryError,)),
         Decoder("released_root", _fixed(b"[::1"), _location, (RegistryError,)),
     ],
-    "scorer/registry.py": [
+    "scorer/registry/registry.py": [
         Decoder("a config", *_version_file("config.json", _unchecked), (RegistryError,)),
         Decoder("statistics", *_version_file("statistics.json", _unchecked), (RegistryError,)),
         Decoder("tensors", *_version_file("trained.safetensors", _unchecked), (RegistryError,)),
         Decoder("a tokenizer", *_version_file("tokenizer.json", _unchecked), (RegistryError,)),
     ],
-    "scorer/snapshot_file.py": [
+    "scorer/evaluator/snapshot_file.py": [
         Decoder("read_snapshot", _snapshot, _in_file("snapshot.npz", read_snapshot), (ValueError,))
     ],
-    "scorer/evaluator.py": [Decoder("read_state", _snapshot, _in_file("snapshot.npz", _state), ())],
-    "trainer/commands.py": [Decoder("decode_command", _fixed(COMMAND), _command, (UndecodableError,))],
-    "trainer/checkpoint.py": [
+    "scorer/evaluator/process.py": [Decoder("read_state", _snapshot, _in_file("snapshot.npz", _state), ())],
+    "trainer/promotion/commands.py": [Decoder("decode_command", _fixed(COMMAND), _command, (UndecodableError,))],
+    "trainer/state/checkpoint.py": [
         Decoder("a checkpoint's manifest", *_damaged_checkpoint("manifest.json"), (CheckpointError,)),
         Decoder("a checkpoint's state", *_damaged_checkpoint("state.json"), (CheckpointError,)),
         Decoder("a checkpoint's tensors", *_damaged_checkpoint("tensors.safetensors"), (CheckpointError,)),
         Decoder("current_line", _fixed(b"0badcafe"), _in_file("line", _line), (CheckpointError,)),
     ],
-    "trainer/plan.py": [Decoder("PlanStore.read", _plan, _in_file("plan-00000001.json", _read_plan), (ValueError,))],
-    "trainer/ledger_segments.py": [Decoder("read_segments", _segment, _read_segment, (ValueError,))],
-    "trainer/replay_buffer.py": [
+    "trainer/plans/plan.py": [
+        Decoder("PlanStore.read", _plan, _in_file("plan-00000001.json", _read_plan), (ValueError,))
+    ],
+    "trainer/state/ledger_segments.py": [Decoder("read_segments", _segment, _read_segment, (ValueError,))],
+    "trainer/learning/replay_buffer.py": [
         Decoder("ReplayBuffer", _fixed(len(BATCH).to_bytes(4, "little") + BATCH), _replay, (UndecodableError,)),
     ],
-    "stream/settings_file.py": [Decoder("read_settings_file", _fixed(b"[kafka]\n"), _settings_file, (ValueError,))],
-    "scorer/version_files.py": [Decoder("a parent's tensors", *_version_file("frozen.safetensors", _republish), ())],
-    "trainer/backtest/arms.py": [
+    "stream/configuration/settings_file.py": [
+        Decoder("read_settings_file", _fixed(b"[kafka]\n"), _settings_file, (ValueError,))
+    ],
+    "scorer/registry/version_files.py": [
+        Decoder("a parent's tensors", *_version_file("frozen.safetensors", _republish), ())
+    ],
+    "trainer/backtest/runs/arms.py": [
         Decoder("read_arms", _fixed(ARMS_FILE), _in_file("arms.toml", read_arms), (ArmError,))
     ],
-    "trainer/backtest/predictions.py": [Decoder("predictions", _predictions_file, _read_run, (ResultsError,))],
-    "trainer/backtest/rounds.py": [Decoder("rounds", _rounds_file, _read_rounds, (ResultsError,))],
-    "trainer/backtest/results.py": [
+    "trainer/backtest/runs/predictions.py": [Decoder("predictions", _predictions_file, _read_run, (ResultsError,))],
+    "trainer/backtest/runs/rounds.py": [Decoder("rounds", _rounds_file, _read_rounds, (ResultsError,))],
+    "trainer/backtest/runs/results.py": [
         Decoder("a timing", _fixed(b'{"seconds": 1.5}'), _timing, (ResultsError,)),
     ],
-    "trainer/backtest/beginning.py": [
+    "trainer/backtest/runs/beginning.py": [
         Decoder("frozen scores", _frozen_bytes, _frozen, (UndecodableError,)),
     ],
 }

@@ -9,21 +9,23 @@ from msgspec import Struct, inspect
 from prometheus_client import CollectorRegistry
 
 from deploy.doctor import DEFAULT_PORTS
-from deploy.local_kafka import DEFAULT_PORT
-from scorer import agent, evaluator, service
-from scorer.http_messages import RankItem, RankRequest, ScoreRow
-from scorer.model_slot import ModelSlot
-from scorer.service import create_service
-from scorer.service_metrics import ServiceMetrics
-from scorer.service_settings import ServiceSettings
+from deploy.local_kafka.broker import DEFAULT_PORT
+from scorer.evaluator import process as evaluator
+from scorer.live.model_slot import ModelSlot
+from scorer.scoring import agent
+from scorer.serving import app as service
+from scorer.serving.app import create_service
+from scorer.serving.messages import RankItem, RankRequest, ScoreRow
+from scorer.serving.metrics import ServiceMetrics
+from scorer.serving.settings import ServiceSettings
 from scorer.settings import ScorerSettings
 from stream import __main__ as stream_main
-from stream import player
 from stream.events import Click, Impression, decode_event, encode
+from stream.play import player
 from tests.contracts.test_layout import ROOT
 from tests.contracts.test_readme import block, table
 from tests.doubles import tiny_bundle
-from tests.scorer.test_service import LoadedModels, connect
+from tests.scorer.serving.test_app import LoadedModels, connect
 from trainer import __main__ as trainer_main
 
 HEAD = ("field", "type", "required", "what it is")

@@ -10,15 +10,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from scorer.model_slot import ModelSlot
-from scorer.service import create_service
-from scorer.service_metrics import ServiceMetrics
-from scorer.service_settings import ServiceSettings
+from scorer.live.model_slot import ModelSlot
+from scorer.serving.app import create_service
+from scorer.serving.metrics import ServiceMetrics
+from scorer.serving.settings import ServiceSettings
 from scorer.settings import ScorerSettings
 from tests.contracts.hostile import DECODERS, VALUES, WHOLE, Decoder, hostile_variants
 from tests.contracts.test_layout import MODULES, relative
 from tests.doubles import tiny_bundle
-from tests.scorer.test_service import LoadedModels, connect
+from tests.scorer.serving.test_app import LoadedModels, connect
 
 CASES = [pytest.param(decoder, id=decoder.name) for decoders in DECODERS.values() for decoder in decoders]
 RAW = (
@@ -41,7 +41,7 @@ SLOW = {"a manifest", "an alias", "a config", "statistics", "tensors", "a tokeni
 
 
 ELSEWHERE = {
-    "scorer/service.py",  # has a test of its own below
+    "scorer/serving/app.py",  # has a test of its own below
     "stream/settings.py",  # a variable that is no JSON is a setting that pydantic refuses
     "deploy/model_listing.py",  # shows all of a manifest that the store has just read
 }

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 from prometheus_client import generate_latest
 
-from deploy.local_kafka import free_port
+from deploy.local_kafka.broker import free_port
 from stream import __main__ as stream_process
-from stream.player import DEFAULT_METRICS_PORT
+from stream.play.player import DEFAULT_METRICS_PORT
 from tests.contracts.test_readme import METRICS, shown_by
 
 ROOT = Path(__file__).parents[2]
@@ -29,9 +29,9 @@ PATIENCE_SECONDS = 120.0
 DEFAULT_PORTS = {
     "stream": stream_process.JOIN_METRICS_PORT,
     "adapter": stream_process.ADAPTER_METRICS_PORT,
-    "scorer": import_module("scorer.agent").METRICS_PORT,
-    "evaluator": import_module("scorer.evaluator").METRICS_PORT,
-    "service": import_module("scorer.service").METRICS_PORT,
+    "scorer": import_module("scorer.scoring.agent").METRICS_PORT,
+    "evaluator": import_module("scorer.evaluator.process").METRICS_PORT,
+    "service": import_module("scorer.serving.app").METRICS_PORT,
     "trainer": import_module("trainer.__main__").METRICS_PORT,
     "shop": DEFAULT_METRICS_PORT,
 }
@@ -39,7 +39,7 @@ DEFAULT_PORTS = {
 PROCESS = """
 import sys, time
 from importlib import import_module
-from stream.exposition import process_registry, serve_metrics
+from stream.process.exposition import process_registry, serve_metrics
 from stream.settings import MetricsSettings
 module, name, port = sys.argv[1:]
 registry = process_registry()
@@ -97,8 +97,8 @@ def processes(start: Callable[..., None], tmp_path: Path) -> dict[str, str]:
     """Addresses of two processes that show the real metrics of the label join and of the shop."""
     found = {}
     for process, module, name in (
-        ("stream", "stream.metrics", "JoinMetrics"),
-        ("shop", "stream.shop_metrics", "ShopMetrics"),
+        ("stream", "stream.join.metrics", "JoinMetrics"),
+        ("shop", "stream.play.metrics", "ShopMetrics"),
     ):
         port = free_port()
         start(sys.executable, "-c", PROCESS, module, name, str(port), log=tmp_path / f"{process}.log")

@@ -13,14 +13,14 @@ from pydantic import SecretStr
 from typer.main import get_command
 
 from deploy.cli import app
-from scorer.evaluation import Evaluation
-from scorer.evaluator_metrics import QUANTILES, EvaluatorMetrics
-from scorer.metrics import ScorerMetrics
-from scorer.score_window import ROLES, Quality, WindowQuality
-from scorer.service_metrics import ServiceMetrics
-from stream.metrics import AdapterMetrics, JoinMetrics
+from scorer.evaluator.metrics import QUANTILES, EvaluatorMetrics
+from scorer.evaluator.score_window import ROLES, Quality, WindowQuality
+from scorer.evaluator.state import Evaluation
+from scorer.scoring.metrics import ScorerMetrics
+from scorer.serving.metrics import ServiceMetrics
+from stream.join.metrics import AdapterMetrics, JoinMetrics
+from stream.play.metrics import ShopMetrics
 from stream.settings import MillstreamSettings
-from stream.shop_metrics import ShopMetrics
 from trainer.metrics import TrainerMetrics
 
 ROOT = Path(__file__).parents[2]

@@ -7,21 +7,21 @@ from pathlib import Path
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.structs import OffsetAndMetadata
 
-from deploy.conservation import Conservation, Decision, Settled
-from scorer.feature_spec import FeatureSpec
+from deploy.audit.conservation import Conservation, Decision, Settled
+from scorer.model.feature_spec import FeatureSpec
+from stream.cluster.log import LogRecord
 from stream.dead_letters import dead_letter_headers
 from stream.events import Click, Impression, LabeledImpression, RoleScore, WeightedExample, encode
 from stream.example_batch import encode_examples
-from stream.producer_ledger import LedgerRow as ProducerRow
-from stream.producer_ledger import LedgerWriter
+from stream.play.ledger import LedgerRow as ProducerRow
+from stream.play.ledger import LedgerWriter
 from stream.settings import KafkaSettings
-from stream.topic_log import LogRecord
 from stream.topics import TopicKind, topic_name
-from trainer.checkpoint import Checkpoint, checkpoint_store, set_current_line
-from trainer.contract import Contract
-from trainer.ledger import ledger_directory
-from trainer.ledger_segments import LedgerRow, write_segment
-from trainer.line_state import LineState
+from trainer.state.checkpoint import Checkpoint, checkpoint_store, set_current_line
+from trainer.state.contract import Contract
+from trainer.state.ledger import ledger_directory
+from trainer.state.ledger_segments import LedgerRow, write_segment
+from trainer.state.line_state import LineState
 
 PREFIX = "recorded."
 LINE = "00000000"

@@ -10,7 +10,7 @@ import pytest
 import typer.main
 
 from deploy.cli import app
-from deploy.local_kafka import free_port
+from deploy.local_kafka.broker import free_port
 
 COMMANDS = {
     *(f"kafka {name}" for name in ("up", "down", "status")),

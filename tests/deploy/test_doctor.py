@@ -17,8 +17,8 @@ from deploy.doctor import (
     examine_ports,
     examine_strategy,
 )
-from deploy.local_kafka import free_port
-from scorer.registry import ModelRegistry
+from deploy.local_kafka.broker import free_port
+from scorer.registry.registry import ModelRegistry
 from scorer.settings import ScorerSettings
 from stream.settings import AdapterSettings, JoinSettings, KafkaSettings
 from tests.doubles import tiny_bundle

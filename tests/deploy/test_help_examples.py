@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.setting_names import check_settings
+from stream.configuration.setting_names import check_settings
 from tests.contracts.test_readme import find_command
 from tests.deploy.test_cli import ALL
 

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from deploy.model_listing import manifest_json, print_versions, versions_json
-from scorer.registry import ModelRegistry
+from scorer.registry.registry import ModelRegistry
 from stream.events import GateResult
 from tests.doubles import tiny_bundle
 

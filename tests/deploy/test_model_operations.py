@@ -12,16 +12,16 @@ from deploy.model_operations import (
     verify_versions,
     warm_start_line,
 )
-from scorer.registry import ModelRegistry
+from scorer.registry.registry import ModelRegistry
+from stream.cluster.releases import ReleaseFollower
 from stream.events import Click, Impression
-from stream.recorded_log import write_events
-from stream.releases import ReleaseFollower
+from stream.play.recorded_log import write_events
 from stream.settings import KafkaSettings
 from stream.topics import topic_name
 from tests.doubles import tiny_bundle
-from tests.stream.test_gone_records import gone_letters
+from tests.stream.cluster.test_gone_records import gone_letters
 from tests.trainer.rig import Rig
-from trainer.checkpoint import CheckpointError, load_latest
+from trainer.state.checkpoint import CheckpointError, load_latest
 
 START_MS = 1_700_000_000_000
 

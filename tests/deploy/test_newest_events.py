@@ -4,9 +4,9 @@ import pytest
 from kafka import KafkaProducer
 
 from deploy.newest_events import newest_events, producers_mistakes
+from stream.cluster.log import LogRecord
 from stream.events import Click, encode
 from stream.settings import KafkaSettings
-from stream.topic_log import LogRecord
 from stream.topics import topic_name
 
 T0 = 1_700_000_000_000

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local_kafka import free_port
+from deploy.local_kafka.broker import free_port
 
 COMMANDS = [
     ["topics", "apply"],

@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 
 from deploy.tuning import run_tuning, table_of
-from trainer.backtest.streams import simulated_stream
-from trainer.tune import SearchSpace
+from trainer.backtest.runs.streams import simulated_stream
+from trainer.tuning.search import SearchSpace
 
 
 @pytest.mark.slow

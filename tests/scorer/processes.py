@@ -14,12 +14,12 @@ from typing import Self
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
-from deploy.local_kafka import free_port
-from scorer.bundle import ModelBundle
-from scorer.registry import ModelRegistry
+from deploy.local_kafka.broker import free_port
+from scorer.model.bundle import ModelBundle
+from scorer.registry.registry import ModelRegistry
+from stream.cluster.releases import announce
 from stream.events import Alias, LabeledImpression, ModelRelease, WeightedExample, encode
 from stream.example_batch import decode_examples
-from stream.releases import announce
 from stream.settings import KafkaSettings
 from stream.topics import topic_name
 from tests.doubles import tiny_labeled

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from scorer.__main__ import main
-from stream.directory_lock import directory_lock
+from stream.disk.directory_lock import directory_lock
 
 
 def test_an_unknown_process_is_refused_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
@@ -37,6 +37,6 @@ def test_a_second_evaluator_on_one_snapshot_is_told_which_setting_to_change(tmp_
 
 
 def test_the_evaluator_loads_neither_torch_nor_faust() -> None:
-    code = "import sys, scorer.__main__, scorer.evaluator; print({'torch', 'faust'} & set(sys.modules))"
+    code = "import sys, scorer.__main__, scorer.evaluator.process; print({'torch', 'faust'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from stream.directory_lock import directory_lock
+from stream.disk.directory_lock import directory_lock
 
 
 @pytest.mark.parametrize(

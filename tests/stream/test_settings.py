@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from scorer.settings import ModelSettings, RegistrySettings
-from stream.error_line import error_line
+from stream.process.error_line import error_line
 from stream.settings import JoinSettings, KafkaSettings, state_directory
 
 

@@ -16,7 +16,7 @@ from urllib.request import urlopen
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
-from deploy.local_kafka import free_port
+from deploy.local_kafka.broker import free_port
 from stream.events import Click, Impression, decode_labeled, encode
 from stream.settings import KafkaSettings
 from stream.topics import TopicKind, topic_name, topic_table

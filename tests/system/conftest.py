@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from scorer.features import TOKENIZER_FILE
+from scorer.model.features import TOKENIZER_FILE
 from tests.doubles import VOCABULARY, write_tiny_tokenizer
 from tests.system.pipeline import BurstShop, Pipeline
 

@@ -17,21 +17,21 @@ from kafka import KafkaProducer
 from prometheus_client import CollectorRegistry
 from typer.testing import CliRunner
 
-from deploy.audit import run_audit
-from deploy.audit_report import AuditReport
+from deploy.audit.report import AuditReport
+from deploy.audit.run import run_audit
 from deploy.cli import app
 from deploy.demo.cluster import READERS, backlog
-from deploy.demo.scrape import scrape
 from deploy.demo.supervisor import Child, Supervisor
-from deploy.local_kafka import free_port
+from deploy.local_kafka.broker import free_port
+from deploy.watch.scrape import scrape
+from stream.cluster.admin import apply_topics
+from stream.cluster.log import LogRecord, TopicLog
 from stream.events import Click, Impression, ModelRelease, WeightedExample, decode_release
 from stream.example_batch import decode_examples
-from stream.producer import EventProducer, Record, record_of
-from stream.producer_ledger import LedgerWriter
+from stream.play.ledger import LedgerWriter
+from stream.play.metrics import ShopMetrics
+from stream.play.producer import EventProducer, Record, record_of
 from stream.settings import KafkaSettings
-from stream.shop_metrics import ShopMetrics
-from stream.topic_admin import apply_topics
-from stream.topic_log import LogRecord, TopicLog
 from stream.topics import TopicKind, topic_name
 from tests.doubles import tiny_impression
 

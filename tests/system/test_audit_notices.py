@@ -3,8 +3,8 @@
 import pytest
 from kafka import KafkaAdminClient
 
+from stream.cluster.admin import apply_topics
 from stream.events import decode_labeled
-from stream.topic_admin import apply_topics
 from stream.topics import topic_name
 from tests.system.pipeline import BurstShop, Pipeline
 

@@ -7,7 +7,7 @@ import pytest
 
 from stream.dead_letters import MAX_ORIGINAL_BYTES
 from stream.events import MAX_EVENT_BYTES, encode
-from stream.producer import Record, record_of
+from stream.play.producer import Record, record_of
 from tests.system.pipeline import BurstShop, Pipeline, click_on
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from scorer.version_store import parse_version
+from scorer.registry.version_store import parse_version
 from tests.system.pipeline import BurstShop, Pipeline
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]

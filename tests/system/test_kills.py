@@ -4,10 +4,10 @@ from collections import Counter
 
 import pytest
 
-from deploy.audit_report import AuditReport
-from scorer.version_store import parse_version
+from deploy.audit.report import AuditReport
+from scorer.registry.version_store import parse_version
 from tests.system.pipeline import Pipeline
-from trainer.ledger import read_ledger
+from trainer.state.ledger import read_ledger
 
 # Eight starts of processes that import torch: on a busy machine they take minutes.
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(1_800)]

@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from deploy.audit_report import AuditReport
-from scorer.version_store import parse_version
+from deploy.audit.report import AuditReport
+from scorer.registry.version_store import parse_version
 from tests.system.pipeline import Pipeline
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]

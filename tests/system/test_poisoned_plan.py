@@ -2,13 +2,13 @@
 
 import pytest
 
-from scorer.version_store import parse_version
+from scorer.registry.version_store import parse_version
 from stream.events import RoleScore, WeightedExample
 from stream.example_batch import encode_examples
-from stream.recorded_log import write_events
+from stream.play.recorded_log import write_events
 from tests.doubles import tiny_impression, tiny_labeled
 from tests.system.pipeline import BurstShop, Pipeline, click_on, is_clicked
-from trainer.checkpoint import load_latest
+from trainer.state.checkpoint import load_latest
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 

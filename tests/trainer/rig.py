@@ -10,23 +10,23 @@ import numpy as np
 from prometheus_client import CollectorRegistry
 from safetensors.torch import save
 
-from scorer.registry import ModelRegistry
+from scorer.registry.registry import ModelRegistry
 from scorer.settings import ModelSettings
 from stream.events import ModelRelease, RoleScore, WeightedExample
 from tests.doubles import ManualClock, tiny_bundle, tiny_labeled
-from trainer.checkpoint import checkpoint_store, current_line, line_directory, set_current_line
-from trainer.commands import Command, CommandResult
-from trainer.contract import contract_of
-from trainer.failpoints import Failpoints
-from trainer.ledger import ledger_directory
+from trainer.learning.update import Learner
 from trainer.line import ModelLine, first_checkpoint
-from trainer.line_state import Knowledge, LineState
 from trainer.loop import Edges, Stores, Trainer
 from trainer.metrics import TrainerMetrics
-from trainer.plan import PlanStore, Record
-from trainer.publication import Publisher
+from trainer.plans.plan import PlanStore, Record
+from trainer.promotion.commands import Command, CommandResult
+from trainer.promotion.publication import Publisher
 from trainer.settings import GateSettings, TrainerSettings
-from trainer.update import Learner
+from trainer.state.checkpoint import checkpoint_store, current_line, line_directory, set_current_line
+from trainer.state.contract import contract_of
+from trainer.state.failpoints import Failpoints
+from trainer.state.ledger import ledger_directory
+from trainer.state.line_state import Knowledge, LineState
 
 TINY_SETTINGS = ModelSettings(max_query_tokens=8, max_item_tokens=16, max_tokens=40)
 START_MS = 1_700_000_000_000

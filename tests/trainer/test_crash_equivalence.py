@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from tests.trainer.rig import Rig, recorded_log
-from trainer.failpoints import Failpoints
-from trainer.ledger import read_ledger
 from trainer.settings import TrainerSettings
+from trainer.state.failpoints import Failpoints
+from trainer.state.ledger import read_ledger
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")]
 

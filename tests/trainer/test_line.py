@@ -9,9 +9,9 @@ from stream.events import RoleScore
 from tests.doubles import tiny_labeled
 from tests.trainer.rig import START_MS, Rig, example, recorded_log
 from trainer.line import ModelLine, is_selected, weights_of
-from trainer.line_state import Knowledge
-from trainer.plan import Record, cut_plan
+from trainer.plans.plan import Record, cut_plan
 from trainer.settings import GateSettings, TrainerSettings
+from trainer.state.line_state import Knowledge
 
 
 @pytest.fixture

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from stream.durable_files import StorageError
+from stream.disk.durable_files import StorageError
 from stream.events import RoleScore
 from tests.doubles import tiny_bundle
 from tests.full_disk import no_file_larger_than
 from tests.trainer.rig import START_MS, Rig, example, recorded_log
-from trainer.ledger import read_ledger
-from trainer.plan import PlanStore, Record
+from trainer.plans.plan import PlanStore, Record
 from trainer.settings import GateSettings, TrainerSettings
+from trainer.state.ledger import read_ledger
 
 LINE = "00000000"
 ALWAYS = {"inclusion_probability": 1.0}

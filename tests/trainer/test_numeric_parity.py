@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from scorer.golden import golden_z
+from scorer.engine.golden import golden_z
 from tests.doubles import tiny_labeled
 from tests.trainer.rig import START_MS, Rig, example
-from trainer.plan import Record
+from trainer.plans.plan import Record
 
 NAMES = ("rating", "price", "age")
 

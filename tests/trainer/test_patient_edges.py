@@ -7,13 +7,13 @@ from kafka import TopicPartition
 from kafka.errors import KafkaConnectionError, KafkaTimeoutError
 from prometheus_client import CollectorRegistry
 
+from stream.cluster.outage import Outage
 from stream.example_batch import encode_examples
-from stream.outage import Outage
 from stream.settings import KafkaSettings
 from tests.trainer.rig import MemoryInbox, MemoryLog, Rig, example, recorded_log
 from trainer.metrics import TrainerMetrics
 from trainer.patient_edges import PatientInbox, PatientSource
-from trainer.source import KafkaExampleSource
+from trainer.plans.source import KafkaExampleSource
 
 READING = ("seek", "poll", "positions", "ends")
 

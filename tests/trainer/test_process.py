@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from scorer.registry import ModelRegistry
-from stream.directory_lock import DirectoryBusyError
-from stream.releases import ReleaseFollower
+from scorer.registry.registry import ModelRegistry
+from stream.cluster.releases import ReleaseFollower
+from stream.disk.directory_lock import DirectoryBusyError
+from tests.trainer.plans.test_source import write_log
 from tests.trainer.rig import TINY_SETTINGS, Rig, recorded_log
-from tests.trainer.test_source import write_log
-from trainer.checkpoint import load_latest
-from trainer.commands import send_command
-from trainer.ledger import read_ledger
 from trainer.metrics import TrainerMetrics
 from trainer.process import kafka_publisher, live_start, run_trainer, sole_writer
+from trainer.promotion.commands import send_command
 from trainer.settings import GateSettings, TrainerSettings
+from trainer.state.checkpoint import load_latest
+from trainer.state.ledger import read_ledger
 
 SETTINGS = TrainerSettings(update_rows=64, batch_rows=8, warmup_steps=4, update_seconds=0.5)
 GATE = GateSettings(min_clicks=10)

@@ -5,16 +5,16 @@ import msgspec
 import pytest
 import torch
 
-from scorer.registry import ModelRegistry
+from scorer.registry.registry import ModelRegistry
+from scorer.registry.version_store import RegistryError, parse_version
 from scorer.settings import ModelSettings
-from scorer.version_store import RegistryError, parse_version
 from stream.events import Click
 from stream.settings import JoinSettings
 from tests.doubles import ManualClock, tiny_impression, tiny_labeled
 from tests.trainer.rig import ReleaseTopic, Rig, recorded_log
-from trainer.checkpoint import CheckpointError, load_latest
-from trainer.publication import Publisher
+from trainer.promotion.publication import Publisher
 from trainer.settings import TrainerSettings
+from trainer.state.checkpoint import CheckpointError, load_latest
 from trainer.warm_start import Start, _precision, check_finished, init_model_line, labels_of, warm_start
 
 SETTINGS = TrainerSettings(batch_rows=8, warmup_steps=4)

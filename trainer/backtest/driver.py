@@ -10,14 +10,14 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, Protocol
 
-from stream.held_signals import held_signals
-from trainer.backtest.arms import Arm
-from trainer.backtest.job import Job, jobs_of, run_job
+from stream.process.signals import held_signals
 from trainer.backtest.progress import BacktestProgress
-from trainer.backtest.report import render_report
-from trainer.backtest.results import Results, open_results, write_json
-from trainer.backtest.streams import Stream
-from trainer.backtest.summary import summarise
+from trainer.backtest.report.page import render_report
+from trainer.backtest.report.summary import summarise
+from trainer.backtest.runs.arms import Arm
+from trainer.backtest.runs.job import Job, jobs_of, run_job
+from trainer.backtest.runs.results import Results, open_results, write_json
+from trainer.backtest.runs.streams import Stream
 
 
 class RunFailedError(RuntimeError):

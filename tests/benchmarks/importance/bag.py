@@ -1,7 +1,7 @@
 """A small click model on bags of words, learned as the real one is: AdamW, clipped, constant rate, weighted log loss.
 
 Written out in numpy, gradient and all: a step of 32 rows takes 0.1 ms, of which autograd's bookkeeping alone would make
-0.6. tests/benchmarks/importance/test_bag.py holds it to `trainer.loss.weighted_log_loss`, torch's clipping and AdamW.
+0.6. test_bag.py holds it to `trainer.learning.loss.weighted_log_loss`, torch's clipping and AdamW.
 
 Shape legend: B rows of a batch, W words of a row, F text fields, D width of a word's vector, H hidden units, U distinct
 words of a batch, P all parameters.

@@ -2,7 +2,7 @@
 
 import json
 
-from scorer.auc import Interval
+from scorer.measures.auc import Interval
 from tests.benchmarks.importance.design import CACHE
 from tests.benchmarks.importance.tables import points, table
 

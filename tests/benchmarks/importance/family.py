@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from scorer.auc import Interval
+from scorer.measures.auc import Interval
 from tests.benchmarks.importance.arms import UNIFORM, Arm
 from tests.benchmarks.importance.cells import Cell
 from tests.benchmarks.importance.design import TABLE, Scenario

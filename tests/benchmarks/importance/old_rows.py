@@ -4,8 +4,8 @@ import numpy as np
 
 from tests.benchmarks.importance.bag import BagLearner, Doubles, Rows
 from tests.benchmarks.importance.design import TABLE
-from trainer.replay_buffer import ReplayBuffer
-from trainer.replay_weights import relative_density_ratios
+from trainer.learning.replay_buffer import ReplayBuffer
+from trainer.learning.replay_weights import relative_density_ratios
 from trainer.settings import TrainerSettings
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from scorer.auc import Interval
+from scorer.measures.auc import Interval
 from tests.benchmarks.importance import bert, phases, smaller_steps
 from tests.benchmarks.importance.arms import (
     COMPARED,

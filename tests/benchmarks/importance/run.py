@@ -20,7 +20,7 @@ from tests.benchmarks.importance.design import TABLE
 from tests.benchmarks.importance.old_rows import OldRows
 from tests.benchmarks.importance.streams import Stream
 from tests.benchmarks.importance.tally import Tally
-from trainer.update import shuffled_batches
+from trainer.learning.update import shuffled_batches
 
 _TRAINING = TABLE["training"]
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import ttest_1samp, wilcoxon
 
-from scorer.auc import Interval
+from scorer.measures.auc import Interval
 
 Doubles = npt.NDArray[np.float64]
 

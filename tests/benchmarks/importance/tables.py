@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from scorer.auc import Interval
+from scorer.measures.auc import Interval
 from tests.benchmarks.importance.arms import FULL, UNIFORM, Arm
 from tests.benchmarks.importance.design import TABLE
 from tests.benchmarks.importance.family import Family, Measure

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from scorer.auc import auc
-from scorer.progressive import row_log_loss, sigmoid
+from scorer.measures.auc import auc
+from scorer.measures.log_loss import row_log_loss, sigmoid
 
 Doubles = npt.NDArray[np.float64]
 

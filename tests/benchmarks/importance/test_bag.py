@@ -5,7 +5,7 @@ from torch import nn
 from tests.benchmarks.importance.bag import MAX_POSITION, BagLearner
 from tests.benchmarks.importance.design import TABLE
 from tests.benchmarks.importance.streams import Stream
-from trainer.loss import weighted_log_loss
+from trainer.learning.loss import weighted_log_loss
 
 
 def stream_of(num_rows: int) -> Stream:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from scorer.auc import auc
+from scorer.measures.auc import auc
 from tests.benchmarks.importance.results import progressive_auc, windows
 from tests.benchmarks.importance.tally import Tally, expected_pairs
 

@@ -5,7 +5,7 @@ import typer
 from typer.testing import CliRunner
 
 from deploy.commands.doctor import FAILED, register
-from deploy.local_kafka import free_port
+from deploy.local_kafka.broker import free_port
 
 
 def test_what_fails_is_marked_with_its_remedy_and_exits_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -7,8 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from deploy.commands.kafka import NOT_RUNNING, app
-from deploy.local_kafka import free_port
-from stream.topic_admin import ClusterError
+from deploy.local_kafka.broker import free_port
+from stream.cluster.admin import ClusterError
 
 
 @pytest.fixture(autouse=True)

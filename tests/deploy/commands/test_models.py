@@ -5,7 +5,7 @@ import pytest
 from typer.testing import CliRunner
 
 from deploy.commands.models import app
-from scorer.registry import ModelRegistry
+from scorer.registry.registry import ModelRegistry
 from tests.doubles import tiny_bundle
 
 runner = CliRunner()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local_kafka import free_port
+from deploy.local_kafka.broker import free_port
 
 ROOT = Path(__file__).parents[3]
 COMMANDS = (["stream"], ["evaluator"], ["trainer", "run"])

@@ -6,7 +6,7 @@ import typer
 from typer.testing import CliRunner
 
 from deploy.commands.shop import register
-from stream.producer_ledger import read_producer_ledger
+from stream.play.ledger import read_producer_ledger
 from stream.settings import KafkaSettings
 
 runner = CliRunner()

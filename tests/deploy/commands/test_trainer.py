@@ -6,7 +6,7 @@ import pytest
 
 from deploy.commands.trainer import ask_trainer
 from stream.settings import KafkaSettings
-from trainer.commands import CommandResult, KafkaCommandInbox
+from trainer.promotion.commands import CommandResult, KafkaCommandInbox
 
 pytestmark = pytest.mark.kafka
 

@@ -4,7 +4,7 @@ import pytest
 from kafka import KafkaProducer
 
 from deploy.demo.cluster import READERS, backlog, demo_cluster, wait_until_drained
-from deploy.local_kafka import cluster_answers
+from deploy.local_kafka.broker import cluster_answers
 from stream.settings import KafkaSettings
 from stream.topics import TopicKind, topic_name
 from tests.deploy.recorded_run import commit

@@ -6,10 +6,10 @@ import pytest
 from kafka import KafkaProducer
 
 from deploy.demo.outcome import Outcome, read_outcome
+from stream.cluster.releases import announce
 from stream.events import ModelRelease, RoleScore, WeightedExample
 from stream.example_batch import encode_examples
-from stream.producer_ledger import LedgerRow, LedgerWriter
-from stream.releases import announce
+from stream.play.ledger import LedgerRow, LedgerWriter
 from stream.settings import KafkaSettings
 from stream.topics import topic_name
 from tests.doubles import tiny_labeled

@@ -13,7 +13,7 @@ from deploy.demo.processes import (
     shop_arguments,
 )
 from scorer.settings import ScorerSettings
-from stream.directory_lock import directory_lock
+from stream.disk.directory_lock import directory_lock
 from stream.settings import JoinSettings, KafkaSettings, MetricsSettings, state_directory
 from stream.simulator.settings import ShopSettings
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from deploy.audit_report import AuditReport
+from deploy.audit.report import AuditReport
 from deploy.demo.report import RunFacts, ScoredRows, summarise, write_report
 
 PROMISED = """

@@ -12,9 +12,9 @@ from deploy.demo.options import DemoOptions
 from deploy.demo.processes import SERVICES, Workspace, demo_environment
 from deploy.demo.run import Demo
 from deploy.demo.supervisor import ProcessFailedError, Supervisor
-from deploy.local_kafka import free_port
-from stream.directory_lock import DirectoryBusyError, directory_lock
-from stream.producer_ledger import read_producer_ledger
+from deploy.local_kafka.broker import free_port
+from stream.disk.directory_lock import DirectoryBusyError, directory_lock
+from stream.play.ledger import read_producer_ledger
 from stream.settings import KafkaSettings
 
 

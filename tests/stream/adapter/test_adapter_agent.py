@@ -10,9 +10,9 @@ from prometheus_client import CollectorRegistry
 
 from stream.adapter.agent import _MAX_HELD, AdapterAgent
 from stream.adapter.mapping import Mapping, Source
-from stream.app import create_app
-from stream.metrics import AdapterMetrics
+from stream.join.metrics import AdapterMetrics
 from stream.settings import KafkaSettings
+from stream.worker.faust_app import create_app
 
 VIEWS = TP("views", 0)
 HOUR_MS = 3_600_000

@@ -16,10 +16,10 @@ import pytest
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.errors import GroupIdNotFoundError
 
-from deploy.local_kafka import free_port
+from deploy.local_kafka.broker import free_port
 from stream.events import Click, Impression, decode_event
 from stream.settings import KafkaSettings
-from tests.stream.test_gone_records import gone_letters, leave_only_the_last
+from tests.stream.cluster.test_gone_records import gone_letters, leave_only_the_last
 from tests.stream.traffic import Truth, Worker, compare, read_all, wait_for, wait_until_settled
 
 pytestmark = pytest.mark.kafka

@@ -7,7 +7,7 @@ import pytest
 from kafka import KafkaAdminClient
 
 from stream.adapter.source_topics import check_source_topics
-from stream.process_start import REFUSED
+from stream.process.start import REFUSED
 from stream.settings import KafkaSettings
 
 MAPPING = Path("shop.toml")

@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 
 from stream.events import Click, EventError, Impression, decode_event
-from stream.producer import Record
+from stream.play.producer import Record
 from stream.simulator.junk import Junk
 from stream.simulator.settings import ShopSettings
 

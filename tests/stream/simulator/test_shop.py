@@ -3,7 +3,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from scorer.auc import auc
+from scorer.measures.auc import auc
 from stream.simulator.settings import ShopSettings
 from stream.simulator.shop import Page, Shop, Showing
 

@@ -10,9 +10,9 @@ import pytest
 from kafka import KafkaConsumer, TopicPartition
 
 from stream.events import Click, EventError, Impression, decode_event
-from stream.player import PlayerOptions
-from stream.producer_ledger import read_producer_ledger
-from stream.recorded_log import read_log
+from stream.play.ledger import read_producer_ledger
+from stream.play.player import PlayerOptions
+from stream.play.recorded_log import read_log
 from stream.settings import KafkaSettings, MetricsSettings
 from stream.simulator.settings import ShopSettings
 from stream.simulator.shop import Shop
@@ -133,7 +133,7 @@ def test_two_runs_with_one_seed_share_no_id(kafka, tmp_path):
 ENDLESS = """
 import sys
 from pathlib import Path
-from stream.player import PlayerOptions
+from stream.play.player import PlayerOptions
 from stream.settings import KafkaSettings, MetricsSettings
 from stream.simulator.settings import ShopSettings
 from stream.simulator.simulation import simulate

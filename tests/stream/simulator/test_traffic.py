@@ -5,8 +5,8 @@ from itertools import islice
 import pytest
 
 from stream.events import Impression, decode_event
-from stream.playback import Playback
-from stream.producer import Record
+from stream.play.playback import Playback
+from stream.play.producer import Record
 from stream.simulator.settings import ShopSettings
 from stream.simulator.shop import Shop
 from stream.simulator.traffic import Traffic

@@ -10,7 +10,7 @@ import pytest
 
 from tests.trainer.backtest.tiny import tiny_arm, tiny_stream
 from trainer.backtest.driver import RunFailedError, run_backtest, run_jobs
-from trainer.backtest.job import Job
+from trainer.backtest.runs.job import Job
 
 OUTPUTS = {"backtest.json", "report.html", "rounds.parquet", "summary.json", "timing.json", "predictions", "runs"}
 

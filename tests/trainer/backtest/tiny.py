@@ -9,11 +9,11 @@ from transformers import BertConfig, BertModel, logging
 
 from scorer.settings import ImportanceSettings, ModelSettings, ScorerSettings
 from tests.doubles import COLOURS, THINGS, VOCABULARY, write_tiny_tokenizer
-from trainer.backtest.arms import Arm
-from trainer.backtest.predictions import Predictions
-from trainer.backtest.results import Run
-from trainer.backtest.rounds import Round
-from trainer.backtest.streams import RecordedStream, recorded_stream
+from trainer.backtest.runs.arms import Arm
+from trainer.backtest.runs.predictions import Predictions
+from trainer.backtest.runs.results import Run
+from trainer.backtest.runs.rounds import Round
+from trainer.backtest.runs.streams import RecordedStream, recorded_stream
 from trainer.settings import GateSettings, TrainerSettings
 
 MODEL: dict[str, Any] = {

@@ -1,0 +1,1 @@
+"""The audit: every event accounted for, without subtraction."""

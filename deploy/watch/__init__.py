@@ -1,0 +1,1 @@
+"""Reading the processes' metrics, and views of that reading."""

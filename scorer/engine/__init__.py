@@ -1,0 +1,1 @@
+"""Running a model version: batches, precision, the forward pass that is shared."""

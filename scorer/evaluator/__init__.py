@@ -1,0 +1,1 @@
+"""The evaluator process: how good the scores were, window after window."""

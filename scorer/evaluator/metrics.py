@@ -1,0 +1,140 @@
+"""Metrics of the evaluator. A measure that is not known is not shown: no sample rather than a wrong one.
+
+Roles live, frozen and control score a row when its label is due and are compared on the rows that all of them scored;
+role served is the score the row was shown with, on the rows that carry one.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from scorer.evaluator.drift import SIGNALS
+from scorer.evaluator.state import COPIES, Evaluation, RecordReport
+
+QUALITIES = {
+    "auc": (
+        "auc_ratio",
+        "AUC on the rows that every role scored; of role served, on the rows that carry the score they were shown with",
+    ),
+    "auc_low": ("auc_low_ratio", "Lower end of its 95 % confidence interval"),
+    "auc_high": ("auc_high_ratio", "Upper end of its 95 % confidence interval"),
+    "auc_within_query": ("within_query_auc_ratio", "The same AUC over pairs of rows of one query"),
+    "log_loss": ("log_loss_nats", "Mean log loss on the same rows as the AUC"),
+    "normalized_entropy": ("normalized_entropy_ratio", "Log loss over the entropy of the click rate"),
+    "calibration": ("calibration_ratio", "Mean score over click rate"),
+}
+"""Field of `Quality`: name and help of its gauge, labelled by role."""
+
+QUANTILES = {0.5: "p50", 0.95: "p95", 0.99: "p99"}
+
+_FRESHNESS_BUCKETS = (0.5, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0)
+
+
+class EvaluationGauges(Collector):
+    """Shows the last evaluation; a gauge without a value is left out of the page."""
+
+    def __init__(self) -> None:
+        self._evaluation: Evaluation | None = None
+
+    def show(self, evaluation: Evaluation) -> None:
+        """Show this evaluation from now on."""
+        self._evaluation = evaluation
+
+    def describe(self) -> Iterator[Metric]:
+        """Describe nothing: the registry must not ask for samples before there are any."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the gauges that have a value."""
+        evaluation = self._evaluation
+        if evaluation is None:
+            return
+        window = evaluation.window
+        for field, (name, documentation) in QUALITIES.items():
+            by_role: dict[str, float] = {role: getattr(quality, field) for role, quality in window.roles.items()}
+            yield from _gauge(name, documentation, by_role, "role")
+        if window.live_on_all is not None:
+            yield from _gauge("all_rows_auc_ratio", "AUC of the live role on all rows", {"": window.live_on_all.auc})
+        if window.live_on_served is not None:
+            served = {"": window.live_on_served.auc}
+            yield from _gauge("served_rows_auc_ratio", "AUC of the live role on the rows of role served", served)
+        yield from _gauge("ctr_ratio", "Clicks per impression in the window", {"": window.click_rate})
+        yield from _gauge("window_rows", "Rows in the window", {"": window.num_rows})
+        yield from _gauge(
+            "common_rows", "Rows of the window that live, frozen and control scored", {"": window.num_common}
+        )
+        yield from _gauge(
+            "served_rows", "Rows of the window with the score they were shown with", {"": window.num_served}
+        )
+        yield from _gauge("distinct_rows", "First copies judged, restarts included", {"": evaluation.num_distinct})
+        yield from _gauge("waiting_rows", "Rows that no serving version has learned from", {"": evaluation.num_waiting})
+        for quantile, name in QUANTILES.items():
+            if quantile in evaluation.freshness:
+                seconds = evaluation.freshness[quantile]
+                yield from _gauge(f"freshness_{name}_seconds", f"Quantile {quantile:g} of freshness", {"": seconds})
+        since = {"loss": evaluation.mean_loss, "rate": evaluation.mean_rate}
+        yield from _gauge("since_drift_mean", "Mean of the signal since its last drift", since, "signal")
+
+
+class EvaluatorMetrics:
+    """What the evaluator counts since it started."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.rows = Counter("millstream_evaluator_rows_total", "Rows by copy", ["copy"], registry=registry)
+        for copy in COPIES:
+            self.rows.labels(copy)
+        self.drifts = Counter(
+            "millstream_evaluator_drifts_total", "Drifts by signal (ADWIN)", ["signal"], registry=registry
+        )
+        for signal in SIGNALS:
+            self.drifts.labels(signal)
+        self.unusable_records = Counter(
+            "millstream_evaluator_unusable_records_total", "Records that are no weighted examples", registry=registry
+        )
+        self.unusable_releases = Counter(
+            "millstream_evaluator_unusable_releases_total",
+            "Records of model-releases that are no release",
+            registry=registry,
+        )
+        self.freshness = Histogram(
+            "millstream_evaluator_freshness_seconds",
+            "From the moment a label is due until a version that considered it first scores",
+            buckets=_FRESHNESS_BUCKETS,
+            registry=registry,
+        )
+        self.lag = Gauge("millstream_evaluator_lag_records", "Records not yet read", registry=registry)
+        self.gone_records = Counter(
+            "millstream_evaluator_gone_records_total",
+            "Records that retention deleted before they were read",
+            registry=registry,
+        )
+        self.state_free_bytes = Gauge(
+            "millstream_evaluator_state_free_bytes", "Free on the file system of the snapshot", registry=registry
+        )
+        self.snapshot_seconds = Histogram(
+            "millstream_evaluator_snapshot_seconds", "Time to write a snapshot", registry=registry
+        )
+        self.gauges = EvaluationGauges()
+        registry.register(self.gauges)
+
+    def count(self, report: RecordReport) -> None:
+        """Count what a record brought."""
+        for copy, number in report.copies.items():
+            self.rows.labels(copy).inc(number)
+        for signal, number in report.drifts.items():
+            self.drifts.labels(signal).inc(number)
+        for seconds in report.freshness:
+            self.freshness.observe(seconds)
+
+
+def _gauge(name: str, documentation: str, values: Mapping[str, float], label: str = "") -> Iterator[Metric]:
+    known = {key: value for key, value in values.items() if not math.isnan(value)}
+    if not known:
+        return
+    family = GaugeMetricFamily(f"millstream_evaluator_{name}", documentation, labels=[label] if label else [])
+    for key, value in known.items():
+        family.add_metric([key] if label else [], value)
+    yield family

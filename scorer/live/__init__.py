@@ -1,0 +1,1 @@
+"""Following the model that serves, and swapping it."""

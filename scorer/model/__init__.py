@@ -1,0 +1,1 @@
+"""The model: text and numbers in, a click logit out."""

@@ -1,0 +1,1 @@
+"""The scoring process: labeled impressions become weighted examples."""

@@ -1,0 +1,300 @@
+"""The HTTP service: scores and ranks with the live version, and switches versions like the scorer."""
+
+import asyncio
+import signal
+import socket
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import msgspec
+import numpy as np
+import structlog
+import uvicorn
+from fastapi import FastAPI, Request, Response
+from msgspec import Struct
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from scorer.engine.engine import ScoredBatch
+from scorer.live.first_champion import FirstChampion
+from scorer.live.live_models import LiveModels, ReleaseLoader
+from scorer.measures.log_loss import sigmoid
+from scorer.serving.messages import (
+    ErrorBody,
+    ErrorResponse,
+    ModelResponse,
+    RankedItem,
+    RankRequest,
+    RankResponse,
+    RowScore,
+    ScoreRequest,
+    ScoreResponse,
+    rank_impressions,
+    request_schema,
+    score_impressions,
+    unknown_field,
+)
+from scorer.serving.metrics import ROUTES, ServiceMetrics
+from scorer.serving.settings import ServiceSettings
+from scorer.settings import ModelSettings, ScorerSettings
+from stream.cluster.releases import ReleaseFollower
+from stream.codec import UndecodableError, from_json
+from stream.events import Impression
+from stream.process.exposition import listening_setting, process_registry, serve_metrics
+from stream.process.logs import configure_logging
+from stream.process.minute_log import start_minute_log
+from stream.settings import KafkaSettings, MetricsSettings
+
+METRICS_PORT = 9106
+
+CLIENT_GONE = 499
+"""Status, as nginx counts it, of a request whose client left before it was read: nobody's failure."""
+
+Message = TypeVar("Message", bound=Struct)
+
+ModelSource = Callable[[], LiveModels | None]
+"""Gives the live models, or None before the first champion is loaded."""
+
+
+class RefusedError(Exception):
+    """A request that is not answered with a result."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+class ScoringDesk:
+    """Takes requests one after the other to the model, in a thread of its own, and refuses what is too much.
+
+    Args:
+        models: Gives the live models.
+        settings: Limits.
+        metrics: What to count in.
+    """
+
+    def __init__(self, models: ModelSource, settings: ServiceSettings, metrics: ServiceMetrics) -> None:
+        self._models = models
+        self._settings = settings
+        self._metrics = metrics
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="scoring")
+        self._num_in_flight = 0
+
+    def ready(self) -> LiveModels:
+        """Return the live models.
+
+        Raises:
+            RefusedError: there are none yet.
+        """
+        models = self._models()
+        if models is None:
+            raise RefusedError(503, "no_model", "no version is loaded yet; see /readyz")
+        return models
+
+    def check_rows(self, num_rows: int) -> None:
+        """Refuse a request of too many rows."""
+        if num_rows > self._settings.max_rows:
+            message = f"the request has {num_rows} rows, more than {self._settings.max_rows}; split it"
+            raise RefusedError(413, "too_many_rows", message)
+
+    async def score(self, impressions: Sequence[Impression]) -> ScoredBatch:
+        """Return the scores, all by one version.
+
+        Raises:
+            RefusedError: there is no model yet, the service is busy, or the model gave a score that is not finite.
+        """
+        engine = self.ready().engine
+        if self._num_in_flight >= self._settings.max_concurrent:
+            raise RefusedError(503, "busy", f"{self._num_in_flight} requests are being scored; try again later")
+        self._count(1)
+        try:
+            scored = await asyncio.get_running_loop().run_in_executor(self._executor, engine.score, impressions)
+        finally:
+            self._count(-1)
+        if not np.isfinite(scored.z).all():
+            raise RefusedError(500, "not_finite", f"version {scored.version} gave a score that is not finite")
+        self._metrics.rows.inc(len(impressions))
+        return scored
+
+    def _count(self, change: int) -> None:
+        self._num_in_flight += change
+        self._metrics.in_flight.set(self._num_in_flight)
+
+
+def create_service(models: ModelSource, settings: ServiceSettings, metrics: ServiceMetrics) -> FastAPI:
+    """Return the application; every error is JSON of the form of `ErrorResponse`.
+
+    Args:
+        models: Gives the live models.
+        settings: Limits and the reference position.
+        metrics: What to count in.
+    """
+    # The documentation pages would load scripts from elsewhere; /openapi.json is enough for tools.
+    app = FastAPI(title="Millstream", docs_url=None, redoc_url=None)
+    desk = ScoringDesk(models, settings, metrics)
+
+    _add_scoring(app, desk, settings)
+    _add_state(app, desk)
+    _add_errors(app)
+    _add_counting(app, metrics)
+    return app
+
+
+def run() -> None:
+    """Run the service until it is told to stop; it answers 503 until the first champion is loaded.
+
+    Raises:
+        ValueError: a setting is wrong.
+        ReleasesUnavailableError: the topics do not exist.
+    """
+    configure_logging("service")
+    settings = ServiceSettings()
+    listener = listen(settings)
+    registry = process_registry()
+    metrics = ServiceMetrics(registry)
+    serve_metrics(MetricsSettings(), METRICS_PORT, registry)
+    start_minute_log(registry)
+    loader = ReleaseLoader(ModelSettings())
+    # The frozen version is for the evaluator's comparison; nobody is served by it.
+    scorer = ScorerSettings(frozen_share=0.0)
+    follower = ReleaseFollower(KafkaSettings(), metrics.model.unusable_releases.inc)
+    first = FirstChampion(follower, follower.catch_up(), loader=loader, settings=scorer, metrics=metrics.model)
+    with first:
+        serve_until_told(create_service(lambda: first.models, settings, metrics), listener, settings.drain_seconds)
+
+
+def serve_until_told(app: FastAPI, listener: socket.socket, drain_seconds: int) -> None:
+    """Answer requests until SIGTERM or SIGINT, then finish those under way, for at most so many seconds."""
+    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=drain_seconds)
+    server = uvicorn.Server(config)
+
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
+    # uvicorn listens for these only once it runs, and raises them again afterwards for whoever listened before: a
+    # signal in between must not be lost, and one after the end must not end us.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    server.run([listener])
+
+
+def listen(settings: ServiceSettings) -> socket.socket:
+    """Return the socket of the service: bound before anything slow, so that a taken port is told at once.
+
+    Raises:
+        ValueError: it cannot be bound.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family)
+    except OSError as error:
+        message = (
+            f"the service cannot listen on {settings.host}:{settings.port} ({error.strerror}); "
+            f"set {listening_setting('MILLSTREAM_SERVICE', error)}"
+        )
+        raise ValueError(message) from error
+
+
+async def _decode(request: Request, message: type[Message], settings: ServiceSettings) -> Message:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > settings.max_body_bytes:
+            text = f"the request has more than {settings.max_body_bytes} bytes; split it"
+            raise RefusedError(413, "too_many_bytes", text)
+    try:
+        return from_json(bytes(body), message, "what this route reads", "the body")
+    except UndecodableError as error:
+        if unknown := unknown_field(str(error)):
+            raise RefusedError(422, "unknown_field", unknown) from error
+        raise RefusedError(400, "malformed", str(error)) from error
+
+
+def _json(content: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(msgspec.json.encode(content), status, headers, media_type="application/json")
+
+
+def _error(status: int, code: str, message: str) -> Response:
+    headers = {"Retry-After": "1"} if status == 503 else None
+    return _json(ErrorResponse(ErrorBody(code, message)), status, headers)
+
+
+def _add_scoring(app: FastAPI, desk: ScoringDesk, settings: ServiceSettings) -> None:
+    @app.post("/score", openapi_extra=request_schema(ScoreRequest))
+    async def score(request: Request) -> Response:
+        """Score rows; the response keeps their order."""
+        body = await _decode(request, ScoreRequest, settings)
+        desk.check_rows(len(body.impressions))
+        scored = await desk.score(score_impressions(body))
+        scores = [
+            RowScore(row.impression_id, p) for row, p in zip(body.impressions, sigmoid(scored.z).tolist(), strict=True)
+        ]
+        return _json(ScoreResponse(scored.version, scores))
+
+    @app.post("/rank", openapi_extra=request_schema(RankRequest))
+    async def rank(request: Request) -> Response:
+        """Rank items for one query and user, best first."""
+        body = await _decode(request, RankRequest, settings)
+        desk.check_rows(len(body.items))
+        scored = await desk.score(rank_impressions(body, settings.reference_position))
+        p = sigmoid(scored.z)
+        best = np.argsort(-scored.z, kind="stable")[: body.top]
+        items = [RankedItem(body.items[index].item_id, float(p[index])) for index in best.tolist()]
+        return _json(RankResponse(scored.version, settings.reference_position, items))
+
+
+def _add_state(app: FastAPI, desk: ScoringDesk) -> None:
+    @app.get("/healthz")
+    async def healthz() -> Response:
+        """Say that the process answers."""
+        return _json({"status": "ok"})
+
+    @app.get("/readyz")
+    async def readyz() -> Response:
+        """Say whether a version is loaded."""
+        return _json({"status": "ready", "version": desk.ready().version})
+
+    @app.get("/model")
+    async def model() -> Response:
+        """Describe the version that serves."""
+        slot = desk.ready().slot
+        bundle, previous = slot.engine.bundle, slot.previous
+        return _json(
+            ModelResponse(
+                bundle.version, previous.version if previous else None, bundle.precision, bundle.featurizer.spec
+            )
+        )
+
+
+def _add_errors(app: FastAPI) -> None:
+    @app.exception_handler(RefusedError)
+    async def refused(_request: Request, error: RefusedError) -> Response:
+        return _error(error.status, error.code, str(error))
+
+    @app.exception_handler(ClientDisconnect)
+    async def client_gone(_request: Request, _gone: ClientDisconnect) -> Response:
+        # Nobody reads it; it is counted.
+        return _error(CLIENT_GONE, "client_gone", "the client left before its request was read")
+
+    @app.exception_handler(HTTPException)
+    async def http_error(_request: Request, error: HTTPException) -> Response:
+        codes = {404: "not_found", 405: "method_not_allowed"}
+        return _error(error.status_code, codes.get(error.status_code, "http_error"), str(error.detail))
+
+
+def _add_counting(app: FastAPI, metrics: ServiceMetrics) -> None:
+    @app.middleware("http")
+    async def count(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        route = request.url.path if request.url.path in ROUTES else "other"
+        started = time.perf_counter()
+        try:
+            response = await call_next(request)
+        except Exception as error:  # noqa: BLE001 (the caller learns nothing of our insides; the log does)
+            structlog.get_logger(__name__).error("request_failed", route=route, message=str(error), exc_info=error)
+            response = _error(500, "internal", "the service failed; its log says why")
+        metrics.request_seconds.labels(route).observe(time.perf_counter() - started)
+        metrics.requests.labels(route, str(response.status_code)).inc()
+        return response

@@ -1,0 +1,1 @@
+"""Talking to the Kafka cluster without Faust."""

@@ -1,0 +1,1 @@
+"""Where settings come from: names, the file, the environment."""

@@ -1,0 +1,1 @@
+"""The label join: events become labeled impressions."""

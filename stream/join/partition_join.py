@@ -1,0 +1,164 @@
+"""One assigned partition of `events`: its label join, what waits to be sent, and what may be acknowledged."""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from stream.dead_letters import Record, dead_letter, dead_letter_headers
+from stream.events import OLDEST_MS, Click, EventError, Impression, decode_event, encode
+from stream.join.ack_prefix import AckPrefix
+from stream.join.label_join import ClosedWindow, Label, LabelJoin, LostClick, Outcome
+from stream.join.metrics import JoinMetrics
+from stream.settings import JoinSettings
+from stream.topics import TopicKind
+
+_STAGE = "join"
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A record to send to the source's partition number, and what it settles once Kafka has confirmed it."""
+
+    topic: TopicKind
+    record: Record
+    offsets: tuple[int, ...]
+    outcome: Label | LostClick | EventError
+
+
+class PartitionJoin:
+    """Takes raw records and gives records to send; time and delivery are the caller's.
+
+    Every record read ends in exactly one way: in a label, as a dead letter, or as a repeat. `position` tells up to
+    where all have ended and are confirmed.
+
+    Args:
+        settings: Of the label join.
+        topic: Full name of the events topic.
+        partition: Its partition.
+        first_offset: Where reading begins; anything but 0 means that an earlier run settled what is before.
+        metrics: What to count in.
+    """
+
+    def __init__(
+        self, settings: JoinSettings, topic: str, partition: int, first_offset: int, metrics: JoinMetrics
+    ) -> None:
+        self._topic = topic
+        self._partition = partition
+        self._max_ahead_ms = int(settings.max_ahead_seconds * 1000)
+        self._metrics = metrics
+        self._prefix = AckPrefix(first_offset)
+        # A click's own bytes are kept: it may end as a dead letter. An impression is only kept decoded.
+        self._raw_clicks: dict[int, tuple[bytes | None, bytes | None]] = {}
+        self.join = LabelJoin(settings, partition, from_start=first_offset == 0)
+        self.first_offset = first_offset
+        self.next_offset = first_offset
+        self.outbox: deque[Outgoing] = deque()
+        self._num_confirmed = 0
+        # Closed windows whose labels left before, and how many records Kafka must have confirmed by then.
+        self._closed: deque[tuple[int, ClosedWindow]] = deque()
+
+    @property
+    def position(self) -> int:
+        """Offset up to which, exclusive, every record is settled and confirmed."""
+        return self._prefix.position
+
+    def receive(
+        self, key: bytes | None, raw: bytes | None, offset: int, record_time_ms: int
+    ) -> Impression | Click | None:
+        """Take the next record and return the event in it, None if it is of no use; never raises for what is in it."""
+        self.next_offset = offset + 1
+        self._prefix.read(offset)
+        try:
+            event = decode_event(raw)
+            self._check_time(event, record_time_ms)
+        except EventError as error:
+            self._metrics.records.labels("dead_letter").inc()
+            self._write_off(error, offset, key, raw)
+            return None
+        if isinstance(event, Click):
+            self._raw_clicks[offset] = (key, raw)
+        self._metrics.records.labels("click" if isinstance(event, Click) else "impression").inc()
+        self._settle(self.join.add(event, offset, record_time_ms))
+        return event
+
+    def tick(self, now_ms: int, *, at_end: bool) -> None:
+        """Let wall time close windows; see `LabelJoin.tick`."""
+        self._settle(self.join.tick(now_ms, at_end=at_end))
+
+    def cut(self, count: int) -> None:
+        """Close the oldest windows early."""
+        self._settle(self.join.cut(count))
+
+    def confirm(self, count: int, now_ms: int) -> None:
+        """Note that Kafka has the first `count` records of the outbox."""
+        for _ in range(count):
+            outgoing = self.outbox.popleft()
+            for offset in outgoing.offsets:
+                self._finish(offset)
+            self._count(outgoing.outcome, now_ms)
+        self._num_confirmed += count
+        self._finish_closed()
+
+    def _check_time(self, event: Impression | Click, record_time_ms: int) -> None:
+        ahead_ms = event.event_time_ms - record_time_ms
+        if ahead_ms > self._max_ahead_ms:
+            message = (
+                f"event_time_ms {event.event_time_ms} lies {ahead_ms / 1000:.0f} s ahead of its record; "
+                "check the producer's clock and that the unit is milliseconds"
+            )
+            raise EventError("future_time", message)
+        if event.event_time_ms < OLDEST_MS:
+            message = f"event_time_ms {event.event_time_ms} lies before the year 2000; the unit is milliseconds"
+            raise EventError("past_time", message)
+
+    def _settle(self, outcomes: Iterable[Outcome]) -> None:
+        for outcome in outcomes:
+            if isinstance(outcome, Label):
+                labeled_key = outcome.labeled.impression.impression_id.encode()
+                record = Record(labeled_key, encode(outcome.labeled))
+                self.outbox.append(Outgoing("labeled-impressions", record, outcome.offsets, outcome))
+            elif isinstance(outcome, LostClick):
+                key, raw = self._raw_clicks[outcome.offset]
+                self._write_off(outcome, outcome.offset, key, raw)
+            elif isinstance(outcome, ClosedWindow):
+                self._closed.append((self._num_confirmed + len(self.outbox), outcome))
+            else:
+                self._metrics.repeats.labels("click" if isinstance(outcome.event, Click) else "impression").inc()
+                self._finish(outcome.offset)
+        self._finish_closed()
+
+    def _write_off(self, outcome: LostClick | EventError, offset: int, key: bytes | None, raw: bytes | None) -> None:
+        if isinstance(outcome, LostClick):
+            click = outcome.click
+            error: EventError | str = f"click {click.click_id} on impression {click.impression_id}: no label takes it"
+        else:
+            error = outcome
+        headers = dead_letter_headers(
+            topic=self._topic,
+            partition=self._partition,
+            offset=offset,
+            stage=_STAGE,
+            reason=outcome.reason,
+            error=error,
+        )
+        self.outbox.append(Outgoing("dead-letters", dead_letter(key, raw, headers), (offset,), outcome))
+
+    def _finish_closed(self) -> None:
+        while self._closed and self._closed[0][0] <= self._num_confirmed:
+            _, window = self._closed.popleft()
+            for offset in window.offsets:
+                self._finish(offset)
+            if window.window_cut:
+                self._metrics.windows_cut.inc()
+
+    def _finish(self, offset: int) -> None:
+        self._raw_clicks.pop(offset, None)
+        self._prefix.finish(offset)
+
+    def _count(self, outcome: Label | LostClick | EventError, now_ms: int) -> None:
+        if isinstance(outcome, Label):
+            self._metrics.count_label(outcome.labeled, now_ms)
+        else:
+            self._metrics.dead_letters.labels(outcome.reason).inc()
+            if isinstance(outcome, LostClick):
+                self._metrics.count_lost_click(outcome.reason)

@@ -1,0 +1,1 @@
+"""What every process is made of: its start and end, logs, metrics page, threads."""

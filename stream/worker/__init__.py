@@ -1,0 +1,1 @@
+"""What every Faust worker is made of."""

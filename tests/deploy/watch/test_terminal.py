@@ -1,0 +1,79 @@
+import io
+
+import pytest
+from prometheus_client import CollectorRegistry
+from rich.console import Console
+
+from deploy.watch.scrape import Scrape, scrape
+from deploy.watch.terminal import LiveView, Reading
+from scorer.scoring.metrics import ScorerMetrics
+from stream.join.metrics import JoinMetrics
+from stream.play.metrics import ShopMetrics
+from stream.process.exposition import serve_metrics
+from stream.settings import MetricsSettings
+from trainer.metrics import TrainerMetrics
+
+
+def reading(impressions: float = 0.0, elapsed_seconds: float = 1.0, earlier: Reading | None = None) -> Reading:
+    values = {("millstream_shop_impressions_total", ()): impressions}
+    return Reading.from_scrape(Scrape(values), elapsed_seconds, earlier)
+
+
+def shown(*readings: Reading, terminal: bool, note: str = "") -> str:
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=200)
+    with LiveView(console, "Millstream demo") as view:
+        for each in readings:
+            view.show(each, note=note)
+    return console.file.getvalue()
+
+
+def test_a_reading_is_made_of_what_the_processes_export():
+    registry = CollectorRegistry()
+    shop, join, scorer, trainer = (
+        ShopMetrics(registry),
+        JoinMetrics(registry),
+        ScorerMetrics(registry),
+        TrainerMetrics(registry),
+    )
+    shop.delivered("impression")
+    join.dead_letters.labels("malformed").inc(2)
+    scorer.model.swaps.labels("switched").inc(3)
+    trainer.promotion.gate.decisions.labels("promote").inc(4)
+    trainer.promotion.gate.decisions.labels("hold").inc(5)
+
+    port = serve_metrics(MetricsSettings(port=0), 0, registry)
+    found = Reading.from_scrape(scrape({"all": port}), 1.0, None)
+
+    assert (found.impressions, found.dead_letters, found.swaps, found.promoted, found.held) == (1, 2, 3, 4, 5)
+
+
+def test_the_rate_is_over_the_time_since_the_reading_before():
+    assert reading(300, 3.0, earlier=reading(100, 2.0)).impressions_per_second == pytest.approx(200)
+
+
+def test_what_nobody_knows_yet_is_a_dash():
+    assert dict(reading().items())["AUC live"] == "-"
+
+
+def test_a_best_possible_auc_that_is_not_known_is_a_dash():
+    scraped = Scrape({("millstream_shop_best_possible_auc_ratio", ()): float("nan")})
+    assert dict(Reading.from_scrape(scraped, 1.0, None).items())["AUC best possible"] == "-"
+
+
+def test_without_a_terminal_a_reading_is_one_plain_line():
+    output = shown(reading(1234), terminal=False, note="tastes turn")
+    assert output.count("\n") == 1
+    assert "\x1b" not in output
+    assert "impressions 1,234" in output
+    assert output.endswith("tastes turn\n")
+
+
+def test_without_a_terminal_readings_soon_after_one_another_are_one_line():
+    assert shown(reading(1), reading(2), reading(3), terminal=False).count("\n") == 1
+
+
+def test_a_terminal_shows_a_table():
+    output = shown(reading(1234), terminal=True)
+    assert "Millstream demo" in output
+    assert "1,234" in output
+    assert "Ctrl-C drains and ends" in output

@@ -1,0 +1,29 @@
+from prometheus_client import CollectorRegistry, generate_latest
+
+from stream.dead_letters import REASONS
+from stream.join.metrics import CLICK_OUTCOMES, AdapterMetrics, JoinMetrics
+
+
+def test_every_label_value_is_there_from_the_start():
+    registry = CollectorRegistry()
+    JoinMetrics(registry)
+    for outcome in CLICK_OUTCOMES:
+        assert registry.get_sample_value("millstream_stream_clicks_total", {"outcome": outcome}) == 0
+    for reason in REASONS:
+        assert registry.get_sample_value("millstream_stream_dead_letters_total", {"reason": reason}) == 0
+
+
+def test_a_click_that_a_run_before_may_have_settled_is_not_counted_as_orphaned():
+    registry = CollectorRegistry()
+    metrics = JoinMetrics(registry)
+    metrics.count_lost_click("unmatched_click")
+    assert registry.get_sample_value("millstream_stream_clicks_total", {"outcome": "orphaned"}) == 0
+    assert registry.get_sample_value("millstream_stream_clicks_total", {"outcome": "unmatched"}) == 1
+
+
+def test_names_bear_process_and_project():
+    registry = CollectorRegistry()
+    JoinMetrics(registry)
+    AdapterMetrics(registry)
+    names = {line.split()[2] for line in generate_latest(registry).decode().splitlines() if line.startswith("# TYPE")}
+    assert all(name.startswith(("millstream_stream_", "millstream_adapter_")) for name in names)

@@ -1,0 +1,84 @@
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from deploy.local_kafka.broker import free_port
+from stream.cluster.admin import ClusterError
+from stream.process import start
+from stream.process.start import REFUSED, end_with, require_cluster, start_process
+from stream.settings import JoinSettings
+
+STOPPING = (signal.SIGTERM, signal.SIGINT)
+
+
+@pytest.fixture(autouse=True)
+def _this_process_stays_as_it_is() -> Iterator[None]:
+    before, root = {number: signal.getsignal(number) for number in STOPPING}, logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def raise_ours() -> None:
+    raise ValueError("the window is odd; make it even")
+
+
+def raised(run: Callable[[], None]) -> Exception:
+    with pytest.raises(Exception) as info:  # noqa: PT011 (each of the errors below)
+        run()
+    return info.value
+
+
+def test_a_wrong_setting_is_one_line_whoever_reads_it(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as ended:
+        end_with("evaluator", raised(lambda: JoinSettings(window_seconds="x")))
+
+    assert ended.value.code == REFUSED
+    assert capsys.readouterr().err.startswith("evaluator: MILLSTREAM_JOIN_WINDOW_SECONDS='x': ")
+
+
+def test_what_our_code_says_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr(start, "_PACKAGES", {__name__.partition(".")[0]})
+    with pytest.raises(SystemExit):
+        end_with("trainer", raised(raise_ours))
+
+    assert capsys.readouterr().err == "trainer: the window is odd; make it even\n"
+
+
+@pytest.mark.parametrize("run", [raise_ours, lambda: {}["absent"]])
+def test_a_fault_keeps_its_traceback(run: Callable[[], None]):
+    error = raised(run)
+    with pytest.raises(type(error)):
+        end_with("trainer", error)
+
+
+@pytest.mark.parametrize("name", ["MILLSTREAM_JOIN_WINDOW", "MILLSTREAM_GATE_MIN_CLICKS"])
+def test_a_process_does_not_run_with_a_wrong_setting_of_any_group(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv(name, "none")
+    ran = []
+    with pytest.raises(SystemExit) as ended:
+        start_process("stream", lambda: ran.append(1))
+
+    assert (ended.value.code, ran) == (REFUSED, [])
+    assert capsys.readouterr().err.startswith(f"stream: {name}")
+
+
+def test_a_cluster_that_does_not_answer_is_an_error(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MILLSTREAM_KAFKA_BOOTSTRAP", f"127.0.0.1:{free_port()}")
+    with pytest.raises(ClusterError, match="no Kafka answers"):
+        require_cluster()
+
+
+@pytest.mark.parametrize("number", STOPPING)
+def test_a_process_that_is_stopped_while_it_starts_ends_well(number: signal.Signals):
+    with pytest.raises(SystemExit) as ended:
+        start_process("scorer", lambda: os.kill(os.getpid(), number))
+    assert ended.value.code == 0

@@ -1,0 +1,109 @@
+"""The trainer of a backtest: judges, promotes, holds and learns as the live loop does, with the registry in memory."""
+
+from copy import deepcopy
+from dataclasses import dataclass, replace
+
+from scorer.engine.engine import Engine
+from scorer.importance.stability import Stability
+from stream.events import GateResult
+from trainer.learning.probe import ProbeSet
+from trainer.line import LearnReport, ModelLine, PlanRows, weights_of
+from trainer.plans.plan import Plan, Record, cut_plan
+from trainer.settings import GateSettings, TrainerSettings
+from trainer.state.line_state import verdict
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What became of the weights before a plan was learned.
+
+    Attributes:
+        result: Of the gate; None when there was none.
+        judged: Whether they scored the plan's rows.
+        discarded_rows: Learned rows that restoring the champion undid.
+    """
+
+    result: GateResult | None
+    judged: bool = False
+    discarded_rows: int = 0
+
+
+class OfflineTrainer:
+    """Keeps one model line learning; the champion's weights are those of the live engine.
+
+    Args:
+        line: The line after its warm start.
+        live: Engine of the live version, with a model of its own that equals the line's.
+        gate: When an update may serve; None lets every update serve whose weights are finite.
+        settings: Of the trainer.
+    """
+
+    def __init__(self, line: ModelLine, live: Engine, gate: GateSettings | None, settings: TrainerSettings) -> None:
+        self.line = line
+        self._live = live
+        self._gate = gate
+        self._settings = settings
+        self._probe = ProbeSet(settings)
+        self._champion = weights_of(live.bundle)
+        self._champion_knowledge = line.state.knowledge
+
+    def admit(self, record: Record) -> tuple[Plan, PlanRows]:
+        """Return the plan that takes one record, and its rows told apart."""
+        state = self.line.state
+        plan = cut_plan(state.update + 1, state.offsets, [record], line=state.line, seed=self._settings.seed)
+        return plan, self.line.admit([record])
+
+    def decide(self, rows: PlanRows, plan: Plan) -> Decision:
+        """Judge the present weights on rows they have not learned, and let them serve, hold them or go back."""
+        if self.line.state.rows_since_champion == 0:
+            return Decision(None)
+        if self._gate is None:
+            return self._obey(self._ungated(), judged=False)
+        result = self.line.judge(rows, plan.newest_ms)
+        return Decision(None, judged=True) if result is None else self._obey(result, judged=True)
+
+    def learn(self, rows: PlanRows, plan: Plan) -> LearnReport:
+        """Learn what is selected of a plan."""
+        return self.line.learn(rows, plan)
+
+    def look(self, rows: PlanRows, plan: Plan) -> Stability | None:
+        """Return how stable the importance of the probe's rows is after a plan; None when it is not their turn."""
+        self._probe.offer(rows.first_copies)
+        if plan.number % self._settings.probe_every:
+            return None
+        return self._probe.rescore(self.line.candidate())
+
+    def _ungated(self) -> GateResult:
+        if self.line.learner.is_finite():
+            return GateResult(decision="promote", reason="gate_off")
+        return GateResult(decision="hold", reason="non_finite")
+
+    def _obey(self, result: GateResult, *, judged: bool) -> Decision:
+        line = self.line
+        line.forget_evidence()
+        decided = verdict(result, line.state, self._gate.max_holds if self._gate else None)
+        if decided == "promote":
+            self._promote()
+            return Decision(result, judged)
+        line.state = line.state.held()
+        if decided == "hold":
+            return Decision(result, judged)
+        champion = self._live.bundle
+        discarded = line.restore_weights(
+            champion.version, self._champion_knowledge, self._champion, champion.statistics
+        )
+        return Decision(result, judged, discarded)
+
+    def _promote(self) -> None:
+        line = self.line
+        candidate = line.candidate()
+        served = replace(
+            candidate,
+            model=self._live.bundle.model,
+            # The line's own go on learning.
+            statistics=deepcopy(candidate.statistics),
+        )
+        self._live.replace(served, candidate.model.trainable_parameters())
+        self._champion = {name: tensor.clone() for name, tensor in line.learner.tensors().items()}
+        line.state = line.state.promoted(served.version, None)
+        self._champion_knowledge = line.state.knowledge

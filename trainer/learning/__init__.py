@@ -1,0 +1,1 @@
+"""Learning: the weighted update and what it replays."""

@@ -1,0 +1,1 @@
+"""What an update learns from, written down before it learns."""

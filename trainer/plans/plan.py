@@ -1,0 +1,147 @@
+"""A plan: the fixed input of one update, written down before the update runs."""
+
+import hashlib
+import heapq
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from stream.codec import UndecodableError, from_json
+from stream.disk.durable_files import storing, write_durably
+from stream.events import WeightedExample
+
+_NAME = re.compile(r"plan-(\d{8})\.(json|refused)")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record of `weighted-examples`: the unit that a plan never splits.
+
+    Attributes:
+        partition: Its partition.
+        offset: Its offset there.
+        timestamp_ms: Kafka's record time.
+        rows: The examples in it; empty when the bytes could not be used.
+    """
+
+    partition: int
+    offset: int
+    timestamp_ms: int
+    rows: tuple[WeightedExample, ...]
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """The input of update `number`: every record in an offset range per partition, and the seed of their order.
+
+    Attributes:
+        number: Which update this is, from 1.
+        first: First offset by partition.
+        next: Offset after the last one by partition; equal to `first` where the plan takes nothing.
+        num_rows: Rows in the records, repeats included.
+        newest_ms: Record time of the newest record.
+        seed: Seeds everything random in the update, so a repeated update is the same update.
+    """
+
+    number: int
+    first: dict[int, int]
+    next: dict[int, int]
+    num_rows: int
+    newest_ms: int
+    seed: int
+
+
+def cut_plan(number: int, first: Mapping[int, int], records: Sequence[Record], *, line: str, seed: int) -> Plan:
+    """Return the plan that takes exactly these records.
+
+    Args:
+        number: Which update this is, from 1.
+        first: Next offset by partition before the records.
+        records: What the update learns from; at least one.
+        line: The model line: two lines with one seed shuffle differently.
+        seed: The trainer's seed.
+    """
+    after = dict(first)
+    for record in records:
+        after[record.partition] = max(after[record.partition], record.offset + 1)
+    digest = hashlib.blake2b(f"{line}/{seed}/{number}".encode(), digest_size=7).digest()
+    return Plan(
+        number=number,
+        first=dict(first),
+        next=after,
+        num_rows=sum(len(record.rows) for record in records),
+        newest_ms=max(record.timestamp_ms for record in records),
+        seed=int.from_bytes(digest),
+    )
+
+
+def in_plan_order(records: Iterable[Record]) -> list[Record]:
+    """Return the records in the one order an update sees them, however they arrived.
+
+    Offset order inside a partition; across partitions the oldest head first.
+    """
+    partitions: dict[int, list[Record]] = {}
+    for record in sorted(records, key=lambda record: record.offset):
+        partitions.setdefault(record.partition, []).append(record)
+    return list(heapq.merge(*(partitions[key] for key in sorted(partitions)), key=merge_key))
+
+
+def merge_key(record: Record) -> tuple[int, int, int]:
+    """Return what decides which of several partitions' heads comes first."""
+    return (record.timestamp_ms, record.partition, record.offset)
+
+
+class PlanStore:
+    """The plans on disk, one small JSON file each, fsynced before their update runs."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        with storing(directory):
+            directory.mkdir(parents=True, exist_ok=True)
+
+    def write(self, plan: Plan) -> None:
+        """Write the plan so that it survives a crash of process and machine."""
+        write_durably(self._path(plan.number), msgspec.json.encode(plan))
+
+    def read(self, number: int) -> Plan | None:
+        """Return the plan of an update, or None when none was cut.
+
+        Raises:
+            ValueError: when the file is not a plan.
+        """
+        path = self._path(number)
+        try:
+            return from_json(path.read_bytes(), Plan, "a plan", path)
+        except FileNotFoundError:
+            return None
+        except UndecodableError as error:
+            message = f"{error}; it was written whole, so suspect the disk, and start a new line"
+            raise ValueError(message) from error
+
+    def refuse(self, number: int) -> None:
+        """Note durably that a plan cannot be learned, so that its repetition settles it without learning."""
+        write_durably(self._path(number, "refused"), b"")
+
+    def is_refused(self, number: int) -> bool:
+        """Return whether a plan was found to be one that cannot be learned."""
+        return self._path(number, "refused").exists()
+
+    def prune(self, before: int) -> None:
+        """Delete the plans of updates before `before`: no checkpoint that is kept can repeat them."""
+        for path in self._plans():
+            if int(path.stem.removeprefix("plan-")) < before:
+                path.unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Delete every plan: the line begins anew."""
+        for path in self._plans():
+            path.unlink()
+
+    def _plans(self) -> list[Path]:
+        # Whatever else lies here is somebody's own.
+        return [path for path in self._directory.iterdir() if _NAME.fullmatch(path.name) and path.is_file()]
+
+    def _path(self, number: int, suffix: str = "json") -> Path:
+        return self._directory / f"plan-{number:08d}.{suffix}"

@@ -1,0 +1,1 @@
+"""What may serve: the gate, publication, an operator's commands."""

@@ -1,0 +1,1 @@
+"""Searching settings on a recorded log."""
