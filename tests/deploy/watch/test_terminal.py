@@ -38,8 +38,8 @@ def test_a_reading_is_made_of_what_the_processes_export():
     shop.delivered("impression")
     join.dead_letters.labels("malformed").inc(2)
     scorer.model.swaps.labels("switched").inc(3)
-    trainer.promotion.gate.decisions.labels("promote").inc(4)
-    trainer.promotion.gate.decisions.labels("hold").inc(5)
+    trainer.gate.decisions.labels("promote").inc(4)
+    trainer.gate.decisions.labels("hold").inc(5)
 
     port = serve_metrics(MetricsSettings(port=0), 0, registry)
     found = Reading.from_scrape(scrape({"all": port}), 1.0, None)
