@@ -20,9 +20,10 @@ from stream.cluster.compression import CODECS, unreadable_codecs
 from stream.cluster.releases import ReleaseFollower, ReleasesUnavailableError
 from stream.configuration.setting_names import setting_errors
 from stream.configuration.settings_file import settings_file
+from stream.disk.state_home import state_directory
 from stream.events import Alias, ModelRelease
 from stream.process.error_line import error_line
-from stream.settings import AdapterSettings, JoinSettings, KafkaSettings, state_directory
+from stream.settings import AdapterSettings, JoinSettings, KafkaSettings
 from trainer.settings import TrainerSettings
 
 State = Literal["ok", "warn", "fail"]

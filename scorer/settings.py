@@ -5,7 +5,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from stream.settings import MillstreamSettings, state_directory
+from stream.configuration.millstream_settings import MillstreamSettings
+from stream.disk.state_home import state_directory
 
 Pooling = Literal["mean", "cls"]
 TrainedPart = Literal["last_k", "full", "head"]

@@ -17,8 +17,9 @@ from stream.cluster.outage import Outage
 from stream.cluster.releases import ReleaseFollower, announce
 from stream.disk.directory_lock import directory_lock
 from stream.disk.durable_files import free_bytes, sweep_leftovers
+from stream.disk.state_home import state_directory
 from stream.events import ModelRelease
-from stream.settings import KafkaSettings, state_directory
+from stream.settings import KafkaSettings
 from trainer.line import ModelLine
 from trainer.loop import Edges, Stores, Trainer
 from trainer.metrics import TrainerMetrics

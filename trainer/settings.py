@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from stream.settings import MillstreamSettings
+from stream.configuration.millstream_settings import MillstreamSettings
 
 
 class TrainerSettings(MillstreamSettings, group="trainer"):

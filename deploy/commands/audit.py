@@ -35,7 +35,8 @@ def audit(
     import msgspec
     from rich.console import Console
 
-    from stream.settings import KafkaSettings, state_directory
+    from stream.disk.state_home import state_directory
+    from stream.settings import KafkaSettings
 
     require_cluster()
     # Loaded by name: reading checkpoints needs torch, which takes seconds to import.

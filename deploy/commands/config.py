@@ -24,7 +24,7 @@ def config(
     """
     from deploy.effective_settings import effective_settings
     from stream.configuration.settings_file import settings_file
-    from stream.settings import state_directory
+    from stream.disk.state_home import state_directory
 
     settings = [setting for setting in effective_settings() if not changed or setting.origin != "default"]
     file, home = settings_file(), state_directory()

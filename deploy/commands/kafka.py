@@ -89,7 +89,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
 
 def _local_kafka(port: int | None = None) -> "LocalKafka":
     from deploy.local_kafka.broker import DEFAULT_PORT, LocalKafka
-    from stream.settings import state_directory
+    from stream.disk.state_home import state_directory
 
     return LocalKafka(state_directory() / "kafka", port or DEFAULT_PORT)
 

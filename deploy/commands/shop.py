@@ -86,8 +86,9 @@ def replay_log(  # noqa: PLR0913, PLR0917 (one parameter is one option)
 def _options(
     command: str, ledger: Path | None, *, rate: float | None, seconds: float | None, limit: int | None
 ) -> "PlayerOptions":
+    from stream.disk.state_home import state_directory
     from stream.play.player import PlayerOptions
-    from stream.settings import JoinSettings, state_directory
+    from stream.settings import JoinSettings
 
     return PlayerOptions(
         window_seconds=JoinSettings().window_seconds,

@@ -31,8 +31,9 @@ from deploy.watch.terminal import LiveView, Reading
 from scorer.importance.strategies import build_strategy
 from stream.cluster.admin import apply_topics
 from stream.disk.directory_lock import directory_lock
+from stream.disk.state_home import state_directory
 from stream.play.recorded_log import read_log
-from stream.settings import KafkaSettings, state_directory
+from stream.settings import KafkaSettings
 from stream.simulator.settings import ShopSettings
 from stream.simulator.simulation import write_history
 

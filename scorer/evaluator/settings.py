@@ -4,7 +4,8 @@ from pathlib import Path
 
 from pydantic import Field
 
-from stream.settings import MillstreamSettings, state_directory
+from stream.configuration.millstream_settings import MillstreamSettings
+from stream.disk.state_home import state_directory
 
 
 class EvaluatorSettings(MillstreamSettings, group="evaluator"):

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from stream.settings import MillstreamSettings
+from stream.configuration.millstream_settings import MillstreamSettings
 
 
 class ServiceSettings(MillstreamSettings, group="service"):

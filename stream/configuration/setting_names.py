@@ -6,8 +6,8 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import Literal
 
+from stream.configuration.millstream_settings import MillstreamSettings
 from stream.configuration.settings_file import read_settings_file, settings_file
-from stream.settings import MillstreamSettings
 
 Origin = Literal["default", "environment", "file"]
 

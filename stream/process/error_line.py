@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from pydantic import SecretStr, ValidationError
 
+from stream.configuration.millstream_settings import MillstreamSettings
 from stream.configuration.setting_names import origin, variable
 from stream.configuration.settings_file import settings_file
-from stream.settings import MillstreamSettings
 
 _MAX_SHOWN = 100
 """Characters of a wrong value that its line shows: a file pasted into a variable would bury what is wrong."""

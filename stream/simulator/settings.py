@@ -4,7 +4,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from stream.settings import MillstreamSettings
+from stream.configuration.millstream_settings import MillstreamSettings
 from stream.simulator.drift_kind import DriftKind
 
 

@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from stream.disk.directory_lock import directory_lock
-from stream.settings import KafkaSettings, state_directory
+from stream.disk.state_home import state_directory
+from stream.settings import KafkaSettings
 
 _SETTINGS = {
     "stream": "MILLSTREAM_JOIN_INSTANCE",

@@ -42,7 +42,7 @@ SLOW = {"a manifest", "an alias", "a config", "statistics", "tensors", "a tokeni
 
 ELSEWHERE = {
     "scorer/serving/app.py",  # has a test of its own below
-    "stream/settings.py",  # a variable that is no JSON is a setting that pydantic refuses
+    "stream/configuration/millstream_settings.py",  # a variable that is no JSON is a setting that pydantic refuses
     "deploy/model_listing.py",  # shows all of a manifest that the store has just read
 }
 

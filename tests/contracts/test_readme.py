@@ -18,9 +18,9 @@ from scorer.evaluator.score_window import ROLES, Quality, WindowQuality
 from scorer.evaluator.state import Evaluation
 from scorer.scoring.metrics import ScorerMetrics
 from scorer.serving.metrics import ServiceMetrics
+from stream.configuration.millstream_settings import MillstreamSettings
 from stream.join.metrics import AdapterMetrics, JoinMetrics
 from stream.play.metrics import ShopMetrics
-from stream.settings import MillstreamSettings
 from trainer.metrics import TrainerMetrics
 
 ROOT = Path(__file__).parents[2]

@@ -3,44 +3,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from scorer.settings import ModelSettings, RegistrySettings
 from stream.process.error_line import error_line
-from stream.settings import JoinSettings, KafkaSettings, state_directory
-
-
-@pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch):
-    for name in ("MILLSTREAM_CONFIG", "MILLSTREAM_JOIN_WINDOW_SECONDS", "MILLSTREAM_KAFKA_BOOTSTRAP"):
-        monkeypatch.delenv(name, raising=False)
-
-
-def test_argument_beats_environment_beats_file(tmp_path, monkeypatch):
-    config = tmp_path / "millstream.toml"
-    config.write_text("[join]\nwindow_seconds = 10\nquiet_seconds = 11\nmax_pending = 12\n")
-    monkeypatch.setenv("MILLSTREAM_CONFIG", str(config))
-    monkeypatch.setenv("MILLSTREAM_JOIN_QUIET_SECONDS", "21")
-    settings = JoinSettings(max_pending=32)
-    assert (settings.window_seconds, settings.quiet_seconds, settings.max_pending) == (10, 21, 32)
-
-
-def test_a_missing_file_is_named(monkeypatch):
-    monkeypatch.setenv("MILLSTREAM_CONFIG", "/nowhere.toml")
-    with pytest.raises(ValueError, match=r"MILLSTREAM_CONFIG=/nowhere\.toml is not a file"):
-        JoinSettings()
-
-
-@pytest.mark.parametrize("text", ["window_seconds = 0", "windows = 5"])
-def test_a_wrong_value_or_name_in_the_file_is_refused(tmp_path, monkeypatch, text):
-    config = tmp_path / "millstream.toml"
-    config.write_text(f"[join]\n{text}\n")
-    monkeypatch.setenv("MILLSTREAM_CONFIG", str(config))
-    with pytest.raises(ValidationError, match=text.split()[0]):
-        JoinSettings()
-
-
-def test_settings_are_frozen():
-    with pytest.raises(ValidationError, match="frozen"):
-        JoinSettings().window_seconds = 1
+from stream.settings import KafkaSettings
 
 
 def test_the_password_is_never_shown():
@@ -60,28 +24,6 @@ def test_client_options_carry_credentials_and_files_only_where_the_protocol_has_
     assert "ssl_keyfile" not in options
 
 
-def test_state_lives_where_the_environment_says(tmp_path, monkeypatch):
-    monkeypatch.setenv("MILLSTREAM_HOME", str(tmp_path))
-    assert state_directory() == tmp_path
-    monkeypatch.delenv("MILLSTREAM_HOME")
-    monkeypatch.setenv("XDG_STATE_HOME", "/state")
-    assert state_directory() == Path("/state/millstream")
-
-
-@pytest.mark.parametrize("text", ["price,rating", " price , rating,", '["price", "rating"]'])
-def test_a_list_is_written_with_commas_or_as_json(monkeypatch, text):
-    monkeypatch.setenv("MILLSTREAM_MODEL_NUMERIC", text)
-    assert ModelSettings().numeric == ("price", "rating")
-
-
-@pytest.mark.parametrize("text", ["[", '["a"', "[1]", '[["a"]]', "[" * 5000])
-def test_a_list_that_is_none_is_refused_by_its_name(monkeypatch, text):
-    monkeypatch.setenv("MILLSTREAM_MODEL_NUMERIC", text)
-    with pytest.raises(ValidationError) as raised:
-        ModelSettings()
-    assert error_line(raised.value).startswith("MILLSTREAM_MODEL_NUMERIC=")
-
-
 @pytest.mark.parametrize("value", ["localhost", "a:1,b", "a:0", "a:99999", "PLAINTEXT://a:1", "a:x", "", " , "])
 def test_what_is_no_address_of_brokers_is_refused(value):
     with pytest.raises(ValidationError, match="write for example"):
@@ -90,13 +32,6 @@ def test_what_is_no_address_of_brokers_is_refused(value):
 
 def test_spaces_between_brokers_do_no_harm():
     assert KafkaSettings(bootstrap=" a:1, b:2 ,").client_options()["bootstrap_servers"] == ["a:1", "b:2"]
-
-
-@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
-def test_a_number_is_finite(monkeypatch, value):
-    monkeypatch.setenv("MILLSTREAM_JOIN_WINDOW_SECONDS", value)
-    with pytest.raises(ValidationError):
-        JoinSettings()
 
 
 def test_a_prefix_that_no_topic_may_have_is_refused():
@@ -117,27 +52,3 @@ def test_credentials_and_protocol_go_together(settings, message):
         KafkaSettings(**settings)
     assert message in error_line(raised.value)
     assert "hunter2" not in error_line(raised.value)
-
-
-@pytest.mark.parametrize("value", ["1e308", "1e18"])
-def test_a_number_that_no_clock_can_wait_for_is_refused(monkeypatch, value):
-    monkeypatch.setenv("MILLSTREAM_JOIN_WINDOW_SECONDS", value)
-    with pytest.raises(ValidationError) as raised:
-        JoinSettings()
-
-    assert error_line(raised.value) == (f"MILLSTREAM_JOIN_WINDOW_SECONDS='{value}': input should be at most 4294967295")
-
-
-def test_true_is_no_number(tmp_path, monkeypatch):
-    config = tmp_path / "millstream.toml"
-    config.write_text("[join]\nwindow_seconds = true\n")
-    monkeypatch.setenv("MILLSTREAM_CONFIG", str(config))
-    with pytest.raises(ValidationError, match="a number, not true or false"):
-        JoinSettings()
-
-
-@pytest.mark.parametrize("value", ["", " "])
-def test_an_empty_path_is_not_the_current_directory(monkeypatch, value):
-    monkeypatch.setenv("MILLSTREAM_REGISTRY_DIRECTORY", value)
-    with pytest.raises(ValidationError, match="it names no path"):
-        RegistrySettings()

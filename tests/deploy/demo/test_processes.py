@@ -14,7 +14,8 @@ from deploy.demo.processes import (
 )
 from scorer.settings import ScorerSettings
 from stream.disk.directory_lock import directory_lock
-from stream.settings import JoinSettings, KafkaSettings, MetricsSettings, state_directory
+from stream.disk.state_home import state_directory
+from stream.settings import JoinSettings, KafkaSettings, MetricsSettings
 from stream.simulator.settings import ShopSettings
 
 LOG = Path("clicks.jsonl")

@@ -1,7 +1,8 @@
 import pytest
 
+from stream.configuration.millstream_settings import MillstreamSettings
 from stream.configuration.setting_names import check_settings, origin, settings_groups
-from stream.settings import JoinSettings, MillstreamSettings
+from stream.settings import JoinSettings
 
 
 @pytest.fixture(autouse=True)

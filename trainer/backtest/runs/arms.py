@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from scorer.importance.strategies import STRATEGIES, build_strategy
 from scorer.settings import ImportanceSettings, ModelSettings, ScorerSettings
 from stream.codec import UndecodableError, from_toml
-from stream.settings import MillstreamSettings
+from stream.configuration.millstream_settings import MillstreamSettings
 from trainer.backtest.runs.streams import Stream
 from trainer.learning.replay_weights import REPLAY_WEIGHTS
 from trainer.settings import GateSettings, TrainerSettings
