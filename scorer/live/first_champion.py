@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from scorer.live.live_models import LiveModels, ReleaseLoader
-from scorer.scoring.metrics import ModelMetrics
+from scorer.live.metrics import ModelMetrics
 from scorer.settings import ScorerSettings
 from stream.cluster.releases import ReleaseFollower
 from stream.events import Alias, ModelRelease

@@ -12,12 +12,12 @@ from kafka.errors import KafkaError
 
 from scorer.engine.engine import Engine
 from scorer.engine.golden import golden_problem, golden_z
+from scorer.live.metrics import ModelMetrics
 from scorer.live.model_slot import ModelSlot, SwapError
 from scorer.model.bundle import ModelBundle
 from scorer.model.device import prepare_device
 from scorer.registry.registry import ModelRegistry
 from scorer.registry.version_store import RegistryError, released_root
-from scorer.scoring.metrics import ModelMetrics
 from scorer.settings import ModelSettings, RegistrySettings, ScorerSettings
 from stream.cluster.releases import ReleaseFollower
 from stream.events import Alias, ModelRelease

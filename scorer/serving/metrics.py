@@ -2,12 +2,10 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from scorer.scoring.metrics import ModelMetrics
+from scorer.live.metrics import SECONDS_BUCKETS, ModelMetrics
 
 ROUTES = ("/score", "/rank", "/model", "/healthz", "/readyz", "other")
 """A path that is none of ours counts as other: a scanner must not make a label of every path it tries."""
-
-_SECONDS_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
 class ServiceMetrics:
@@ -24,7 +22,7 @@ class ServiceMetrics:
             "millstream_service_request_seconds",
             "Time of a request, waiting included",
             ["route"],
-            buckets=_SECONDS_BUCKETS,
+            buckets=SECONDS_BUCKETS,
             registry=registry,
         )
         for route in ROUTES:

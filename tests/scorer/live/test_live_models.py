@@ -8,10 +8,10 @@ from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from scorer.live.live_models import LiveModels, ReleaseLoader
+from scorer.live.metrics import ModelMetrics
 from scorer.model.bundle import ModelBundle
 from scorer.registry.registry import ModelRegistry
 from scorer.registry.version_store import RegistryError
-from scorer.scoring.metrics import ModelMetrics
 from scorer.settings import ModelSettings, ScorerSettings
 from stream.cluster.releases import ReleaseFollower
 from stream.events import Alias, ModelRelease

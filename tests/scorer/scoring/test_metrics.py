@@ -1,14 +1,9 @@
-import math
-
-import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
 from scorer.importance.strategies import build_strategy
-from scorer.importance.strategy import ScoredRows
 from scorer.scoring.metrics import ScorerMetrics
 from scorer.scoring.micro_batch import MicroBatch
-from scorer.settings import ImportanceSettings
 from stream.events import RoleScore, WeightedExample
 from tests.doubles import tiny_labeled
 
@@ -18,18 +13,18 @@ def shown() -> CollectorRegistry:
     return CollectorRegistry()
 
 
-def batch(weights: list[float], *, strategy: str = "uniform", pi: float = 0.5) -> MicroBatch:
+def batch(num_rows: int) -> MicroBatch:
     examples = [
         WeightedExample(
             labeled=tiny_labeled(index, label=int(index == 0)),
             live=RoleScore(version="v1", z=0.0),
             hidden_norm=1.0,
             scored_ms=tiny_labeled(index).label_due_ms + 2_000,
-            strategy=strategy,
-            inclusion_probability=pi,
-            importance_weight=weight,
+            strategy="uniform",
+            inclusion_probability=0.5,
+            importance_weight=1.0,
         )
-        for index, weight in enumerate(weights)
+        for index in range(num_rows)
     ]
     return MicroBatch(examples=examples, outgoing=[], dead_letters=["malformed"], seconds={})
 
@@ -46,61 +41,8 @@ def test_counters_with_fixed_labels_start_at_zero(shown: CollectorRegistry) -> N
 
 
 def test_a_confirmed_batch_is_counted(shown: CollectorRegistry) -> None:
-    ScorerMetrics(shown).count(batch([1.0, 1.0, 1.0]), build_strategy("uniform", 0.5))
+    ScorerMetrics(shown).count(batch(3), build_strategy("uniform", 0.5))
     assert value(shown, "rows_total", label="0") == 2
     assert value(shown, "rows_total", label="1") == 1
     assert value(shown, "dead_letters_total", reason="malformed") == 1
     assert value(shown, "label_delay_seconds_sum") == 6.0
-
-
-@pytest.mark.parametrize("settings", [ImportanceSettings(), ImportanceSettings(position_eta=1.0)])
-def test_rows_that_uniform_weighed_instead_are_counted_by_reason(
-    shown: CollectorRegistry, settings: ImportanceSettings
-) -> None:
-    strategy = build_strategy("gradnorm_is", 0.5, settings)
-    labeled = [tiny_labeled(index, label=index % 2) for index in range(4000)]
-    half_clicked = ScoredRows(np.zeros(4000), np.arange(4000) % 2.0, np.ones(4000), labeled=labeled)
-    assert strategy.weigh(half_clicked).strategy == "uniform"
-    ScorerMetrics(shown).count(batch([1.0, 1.0], strategy="uniform"), strategy)
-    assert value(shown, "fallback_rows_total", reason="variance") == 2
-    assert value(shown, "fallback_rows_total", reason="ess") == 0
-    assert value(shown, "variance_ratio") == pytest.approx(1.0)
-
-
-def test_rows_for_which_a_strategy_is_not_defined_are_counted_too(shown: CollectorRegistry) -> None:
-    ScorerMetrics(shown).count(batch([1.0], strategy="uniform"), build_strategy("negdown_offset", 0.5))
-    assert value(shown, "fallback_rows_total", reason="undefined") == 1
-
-
-def test_rows_of_the_strategy_itself_are_no_fallbacks(shown: CollectorRegistry) -> None:
-    ScorerMetrics(shown).count(batch([1.0, 1.0], strategy="gradnorm_is"), build_strategy("gradnorm_is", 0.5))
-    assert value(shown, "fallback_rows_total", reason="variance") == 0
-
-
-def test_a_strategy_without_a_score_has_no_variance_ratio(shown: CollectorRegistry) -> None:
-    ScorerMetrics(shown).count(batch([1.0]), build_strategy("uniform", 0.5))
-    ratio = value(shown, "variance_ratio")
-    assert ratio is not None
-    assert math.isnan(ratio)
-
-
-def test_equal_weights_have_the_full_effective_sample_size(shown: CollectorRegistry) -> None:
-    ScorerMetrics(shown).count(batch([2.0, 2.0, 2.0]), build_strategy("uniform", 0.5))
-    assert value(shown, "effective_sample_size_ratio") == pytest.approx(1.0)
-
-
-def test_one_heavy_row_shrinks_the_effective_sample_size(shown: CollectorRegistry) -> None:
-    ScorerMetrics(shown).count(batch([100.0, 0.0, 0.0, 0.0]), build_strategy("uniform", 0.5))
-    assert value(shown, "effective_sample_size_ratio") == pytest.approx(0.25)
-
-
-def test_when_nothing_is_learned_there_is_no_effective_sample_size(shown: CollectorRegistry) -> None:
-    ScorerMetrics(shown).count(batch([1.0, 1.0], pi=0.0), build_strategy("uniform", 0.5))
-    size = value(shown, "effective_sample_size_ratio")
-    assert size is not None
-    assert math.isnan(size)
-
-
-def test_the_version_is_shown_by_its_number_and_not_as_a_label(shown: CollectorRegistry) -> None:
-    ScorerMetrics(shown).model.show_version("0123abcd-000042")
-    assert value(shown, "model_number") == 42
