@@ -18,6 +18,7 @@ from stream.adapter.source_topics import check_source_topics
 from stream.cluster.admin import ClusterError, check_topics, connect_admin
 from stream.cluster.compression import CODECS, unreadable_codecs
 from stream.cluster.releases import ReleaseFollower, ReleasesUnavailableError
+from stream.configuration.ports import METRICS_PORTS, SERVICE_PORT
 from stream.configuration.setting_names import setting_errors
 from stream.configuration.settings_file import settings_file
 from stream.disk.state_home import state_directory
@@ -28,16 +29,7 @@ from trainer.settings import TrainerSettings
 
 State = Literal["ok", "warn", "fail"]
 
-DEFAULT_PORTS = {
-    "stream": 9101,
-    "scorer": 9102,
-    "evaluator": 9103,
-    "trainer": 9104,
-    "shop": 9105,
-    "service metrics": 9106,
-    "adapter": 9107,
-    "service": 8080,
-}
+DEFAULT_PORTS = {f"{process} metrics": port for process, port in METRICS_PORTS.items()} | {"service": SERVICE_PORT}
 """Loopback port of each process where its settings name none."""
 
 NEEDED_DISK_BYTES = 2 * 2**30

@@ -7,15 +7,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from scorer.registry.registry import ModelRegistry
-from scorer.settings import ModelSettings
+from scorer.settings import ModelSettings, RegistrySettings
 from stream.cluster.releases import ReleaseFollower, announce
+from stream.disk.state_home import place_of
 from stream.events import Alias
 from stream.play.recorded_log import read_log
 from stream.settings import JoinSettings, KafkaSettings
 from stream.topics import topic_name
 from trainer.plans.gone_examples import skip_lost
 from trainer.plans.source import edge_offsets, write_dead_letters
-from trainer.process import kafka_publisher, live_start, now_ms, registry_directory, sole_writer, trainer_directory
+from trainer.process import kafka_publisher, live_start, now_ms, sole_writer
 from trainer.promotion.publication import Publisher
 from trainer.settings import TrainerSettings
 from trainer.state.checkpoint import CheckpointError, current_line, load_latest
@@ -31,8 +32,8 @@ def init_line(*, force: bool = False) -> str:
     Raises:
         ValueError: A line serves, and nothing forces it from its place.
     """
-    kafka, settings, trainer_dir = KafkaSettings(), TrainerSettings(), trainer_directory()
-    registry = ModelRegistry(registry_directory())
+    kafka, settings, trainer_dir = KafkaSettings(), TrainerSettings(), place_of("trainer")
+    registry = ModelRegistry(RegistrySettings().root())
     with sole_writer(trainer_dir):
         serving = _serving(kafka, registry)
         if serving and not force:
@@ -56,7 +57,7 @@ def announce_aliases() -> list[str]:
     Raises:
         ValueError: There is no champion, or an alias points to a version that is not there.
     """
-    kafka, registry = KafkaSettings(), ModelRegistry(registry_directory())
+    kafka, registry = KafkaSettings(), ModelRegistry(RegistrySettings().root())
     announced: dict[Alias, str] | None = None
     # A trainer that promotes meanwhile announces its own: whoever is last says what the aliases say.
     while announced != (pointed := dict(registry.aliases())):
@@ -79,7 +80,7 @@ def warm_start_line(log: Path, *, limit: int | None, click_delay_seconds: float)
     Raises:
         ValueError: The log cannot be read, or the delay does not fit the window.
     """
-    kafka, settings, join, trainer_dir = KafkaSettings(), TrainerSettings(), JoinSettings(), trainer_directory()
+    kafka, settings, join, trainer_dir = KafkaSettings(), TrainerSettings(), JoinSettings(), place_of("trainer")
     if click_delay_seconds > join.window_seconds:
         message = (
             f"--click-delay {click_delay_seconds:g} is longer than the attribution window of "
@@ -89,7 +90,7 @@ def warm_start_line(log: Path, *, limit: int | None, click_delay_seconds: float)
     current_line(trainer_dir)  # asked before the log is read, which may take minutes
     rows = labels_of(read_log(log, click_delay_seconds=click_delay_seconds, limit=limit), join)
     columns = (TextColumn("warm start"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    registry = ModelRegistry(registry_directory())
+    registry = ModelRegistry(RegistrySettings().root())
     with sole_writer(trainer_dir), Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task("rows", total=len(rows))
         version = warm_start(
@@ -111,7 +112,7 @@ def skip_lost_examples() -> str:
         ValueError: There is no line, or the topic was made anew.
         RuntimeError: The trainer runs, or the topic does not exist.
     """
-    kafka, settings, trainer_dir = KafkaSettings(), TrainerSettings(), trainer_directory()
+    kafka, settings, trainer_dir = KafkaSettings(), TrainerSettings(), place_of("trainer")
     with sole_writer(trainer_dir):
         topic = topic_name("weighted-examples", kafka)
         beginnings, ends = edge_offsets(kafka, "beginning"), edge_offsets(kafka, "end")
@@ -124,7 +125,7 @@ def skip_lost_examples() -> str:
 
 def verify_versions(version: str | None) -> list[str]:
     """Return what is wrong with a version, or with any when None, one line each."""
-    registry = ModelRegistry(registry_directory())
+    registry = ModelRegistry(RegistrySettings().root())
     versions = [version] if version else sorted({*registry.versions(), *dict(registry.aliases()).values()})
     if not versions:
         return [f"there is no version in {registry.root}"]
@@ -134,10 +135,10 @@ def verify_versions(version: str | None) -> list[str]:
 def prune_versions(keep: int) -> list[str]:
     """Delete all but the newest versions and return what was deleted; the trainer's own parent stays."""
     try:
-        protected = [load_latest(trainer_directory()).state.lineage]
+        protected = [load_latest(place_of("trainer")).state.lineage]
     except CheckpointError:
         protected = []
-    return ModelRegistry(registry_directory()).prune(keep, protected)
+    return ModelRegistry(RegistrySettings().root()).prune(keep, protected)
 
 
 def _serving(kafka: KafkaSettings, registry: ModelRegistry) -> str | None:

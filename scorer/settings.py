@@ -6,7 +6,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from stream.configuration.millstream_settings import MillstreamSettings
-from stream.disk.state_home import state_directory
+from stream.disk.state_home import place_of
 
 Pooling = Literal["mean", "cls"]
 TrainedPart = Literal["last_k", "full", "head"]
@@ -66,7 +66,7 @@ class RegistrySettings(MillstreamSettings, group="registry"):
 
     def root(self) -> Path:
         """Return the directory of the registry."""
-        return self.directory or state_directory() / "registry"
+        return self.directory or place_of("registry")
 
 
 class ScorerSettings(MillstreamSettings, group="scorer"):

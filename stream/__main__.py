@@ -17,9 +17,6 @@ from stream.settings import AdapterSettings, JoinSettings, KafkaSettings, Metric
 from stream.worker.faust_app import run_app
 from stream.worker.slot import worker_slot
 
-JOIN_METRICS_PORT = 9101
-ADAPTER_METRICS_PORT = 9107
-
 
 def run_join() -> None:
     """Run a label-join worker until it is told to stop."""
@@ -28,7 +25,7 @@ def run_join() -> None:
         refuse(check_topics(kafka, settings))
         registry = process_registry()
         app = create_join_app(kafka, settings, JoinMetrics(registry))
-        serve_metrics(MetricsSettings(), JOIN_METRICS_PORT, registry)
+        serve_metrics("stream", MetricsSettings(), registry)
         start_minute_log(registry)
         structlog.get_logger(__name__).info("join_started", first_label=first_label(settings))
         run_app(app, "stream")
@@ -45,7 +42,7 @@ def run_adapter() -> None:
         )
         registry = process_registry()
         app = create_adapter_app(kafka, settings, sources, AdapterMetrics(registry))
-        serve_metrics(MetricsSettings(), ADAPTER_METRICS_PORT, registry)
+        serve_metrics("adapter", MetricsSettings(), registry)
         start_minute_log(registry)
         run_app(app, "adapter")
 

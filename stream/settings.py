@@ -6,12 +6,13 @@ from typing import Any, Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from stream.configuration.millstream_settings import MillstreamSettings
+from stream.configuration.ports import KAFKA_PORT
 
 
 class KafkaSettings(MillstreamSettings, group="kafka"):
     """The cluster, how to reach it, and what our topics look like there."""
 
-    bootstrap: str = Field("127.0.0.1:9092", description="host:port of one or more brokers, comma separated")
+    bootstrap: str = Field(f"127.0.0.1:{KAFKA_PORT}", description="host:port of one or more brokers, comma separated")
     topic_prefix: str = Field(
         "millstream.",
         pattern=r"^[a-zA-Z0-9._-]{0,200}$",

@@ -14,8 +14,6 @@ from stream.process.watchdog import StopRequest, start_watchdog
 from stream.settings import KafkaSettings, MetricsSettings
 from trainer.settings import GateSettings, TrainerSettings
 
-METRICS_PORT = 9104
-
 
 def run() -> None:
     """Run the trainer until SIGTERM or SIGINT; then finish the update that runs, and return."""
@@ -26,7 +24,7 @@ def run() -> None:
     registry = process_registry()
     # Loaded by name: torch takes seconds to import, and what is wrong should be said before.
     metrics = import_module("trainer.metrics").TrainerMetrics(registry)
-    serve_metrics(MetricsSettings(), METRICS_PORT, registry)
+    serve_metrics("trainer", MetricsSettings(), registry)
     start_minute_log(registry)
     run_trainer = import_module("trainer.process").run_trainer
     start_watchdog(stopping.progress, settings.stall_seconds)

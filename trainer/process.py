@@ -17,7 +17,7 @@ from stream.cluster.outage import Outage
 from stream.cluster.releases import ReleaseFollower, announce
 from stream.disk.directory_lock import directory_lock
 from stream.disk.durable_files import free_bytes, sweep_leftovers
-from stream.disk.state_home import state_directory
+from stream.disk.state_home import place_of
 from stream.events import ModelRelease
 from stream.settings import KafkaSettings
 from trainer.line import ModelLine
@@ -36,16 +36,6 @@ from trainer.state.failpoints import Failpoints
 from trainer.state.ledger import ledger_directory
 from trainer.state.sound_version import load_sound_version
 from trainer.warm_start import Start, check_finished
-
-
-def trainer_directory() -> Path:
-    """Return where the trainer keeps its private state."""
-    return state_directory() / "trainer"
-
-
-def registry_directory() -> Path:
-    """Return where the model registry is."""
-    return RegistrySettings().root()
 
 
 def sole_writer(trainer_dir: Path) -> AbstractContextManager[None]:
@@ -99,12 +89,12 @@ def run_trainer(
         ValueError: there is no model line, or it does not fit the settings or the topic.
         RuntimeError: the log cannot be read from where the trainer stands, or another trainer runs.
     """
-    trainer_dir = trainer_directory()
+    trainer_dir = place_of("trainer")
     with sole_writer(trainer_dir), ExitStack() as connections:
         sweep_leftovers(trainer_dir)
         metrics.state_free_bytes.set_function(lambda: free_bytes(trainer_dir))
         device = prepare_device(model)
-        registry = ModelRegistry(registry_directory())
+        registry = ModelRegistry(RegistrySettings().root())
         failpoints = Failpoints(os.environ.get("MILLSTREAM_FAILPOINT", ""))
         stores = _stores(trainer_dir, current_line(trainer_dir), settings, failpoints)
         checkpoint = stores.checkpoints.load_latest()

@@ -35,13 +35,13 @@ def audit(
     import msgspec
     from rich.console import Console
 
-    from stream.disk.state_home import state_directory
+    from stream.disk.state_home import place_of
     from stream.settings import KafkaSettings
 
     require_cluster()
     # Loaded by name: reading checkpoints needs torch, which takes seconds to import.
     run_audit = import_module("deploy.audit.run").run_audit
-    report: AuditReport = run_audit(KafkaSettings(), trainer_dir or state_directory() / "trainer", ledger)
+    report: AuditReport = run_audit(KafkaSettings(), trainer_dir or place_of("trainer"), ledger)
     if as_json:
         fields = asdict(report) | {"waiting": report.waiting, "exact": report.exact}
         typer.echo(msgspec.json.format(msgspec.json.encode(fields), indent=2).decode())

@@ -88,10 +88,11 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
 
 
 def _local_kafka(port: int | None = None) -> "LocalKafka":
-    from deploy.local_kafka.broker import DEFAULT_PORT, LocalKafka
-    from stream.disk.state_home import state_directory
+    from deploy.local_kafka.broker import LocalKafka
+    from stream.configuration.ports import KAFKA_PORT
+    from stream.disk.state_home import place_of
 
-    return LocalKafka(state_directory() / "kafka", port or DEFAULT_PORT)
+    return LocalKafka(place_of("kafka"), port or KAFKA_PORT)
 
 
 def _port_here(kafka: "KafkaSettings") -> int | None:

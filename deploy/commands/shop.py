@@ -86,13 +86,13 @@ def replay_log(  # noqa: PLR0913, PLR0917 (one parameter is one option)
 def _options(
     command: str, ledger: Path | None, *, rate: float | None, seconds: float | None, limit: int | None
 ) -> "PlayerOptions":
-    from stream.disk.state_home import state_directory
+    from stream.disk.state_home import place_of
     from stream.play.player import PlayerOptions
     from stream.settings import JoinSettings
 
     return PlayerOptions(
         window_seconds=JoinSettings().window_seconds,
-        ledger=ledger or state_directory() / "ledgers" / f"{command}.parquet",
+        ledger=ledger or place_of("ledgers") / f"{command}.parquet",
         rate=rate,
         seconds=seconds,
         total=limit,

@@ -9,6 +9,7 @@ from pathlib import Path
 from deploy.demo.options import WARM_ROWS, DemoOptions
 from deploy.local_kafka.broker import free_port
 from stream.disk.directory_lock import LOCK_FILE
+from stream.disk.state_home import place_of
 
 WINDOW_SECONDS = 3.0
 QUIET_SECONDS = 6.0
@@ -44,12 +45,12 @@ class Workspace:
     @property
     def registry(self) -> Path:
         """The model registry."""
-        return self.root / "registry"
+        return place_of("registry", self.root)
 
     @property
     def trainer(self) -> Path:
         """The trainer's checkpoints, plans and ledger."""
-        return self.root / "trainer"
+        return place_of("trainer", self.root)
 
     @property
     def history(self) -> Path:

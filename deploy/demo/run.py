@@ -31,7 +31,7 @@ from deploy.watch.terminal import LiveView, Reading
 from scorer.importance.strategies import build_strategy
 from stream.cluster.admin import apply_topics
 from stream.disk.directory_lock import directory_lock
-from stream.disk.state_home import state_directory
+from stream.disk.state_home import place_of
 from stream.play.recorded_log import read_log
 from stream.settings import KafkaSettings
 from stream.simulator.settings import ShopSettings
@@ -55,7 +55,7 @@ class Demo:
         self._options = options
         self._console = console
         self._observe = observe
-        self._workspace = Workspace(state_directory() / "demo")
+        self._workspace = Workspace(place_of("demo"))
         self._services = [name for name in SERVICES if options.trainer or name != "trainer"]
         self._ports = metrics_ports([*self._services, "shop"])
         self._stop = threading.Event()
@@ -74,7 +74,7 @@ class Demo:
         with self._stopped_by_signals(), ExitStack() as held:
             held.enter_context(directory_lock(self._workspace.root, busy))
             self._workspace.clear()
-            bootstrap = held.enter_context(demo_cluster(self._workspace.root / "kafka"))
+            bootstrap = held.enter_context(demo_cluster(place_of("kafka", self._workspace.root)))
             prefix = f"demo-{int(time.time())}."
             environment = demo_environment(self._options, self._workspace, bootstrap, prefix)
             os.environ.update(environment)

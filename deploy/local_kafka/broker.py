@@ -16,9 +16,9 @@ from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from deploy.local_kafka.distribution import Distribution, LocalKafkaError, find_distribution
+from stream.configuration.ports import KAFKA_PORT
 from stream.process.signals import held_signals
 
-DEFAULT_PORT = 9092
 START_SECONDS = 90.0
 STOP_SECONDS = 20.0
 
@@ -108,7 +108,7 @@ class LocalKafka:
         port: Port on 127.0.0.1.
     """
 
-    def __init__(self, home: Path, port: int = DEFAULT_PORT) -> None:
+    def __init__(self, home: Path, port: int = KAFKA_PORT) -> None:
         self._home = home.absolute()
         self._port = port
         self._configuration = self._home / "server.properties"

@@ -31,8 +31,6 @@ from stream.process.watchdog import StopRequest, start_watchdog
 from stream.settings import KafkaSettings, MetricsSettings
 from stream.topics import topic_name
 
-METRICS_PORT = 9103
-
 _POLL_MS = 200
 _POLL_RECORDS = 200
 
@@ -232,7 +230,7 @@ def run() -> None:
     metrics.state_free_bytes.set_function(lambda: free_bytes(settings.state()))
     with directory_lock(settings.state(), busy):
         require_cluster()
-        serve_metrics(MetricsSettings(), METRICS_PORT, registry)
+        serve_metrics("evaluator", MetricsSettings(), registry)
         start_minute_log(registry)
         loop = EvaluatorLoop(kafka, settings, metrics)
         start_watchdog(stopping.progress, settings.stall_seconds)

@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import Field
 
 from stream.configuration.millstream_settings import MillstreamSettings
-from stream.disk.state_home import state_directory
+from stream.disk.state_home import place_of
 
 
 class EvaluatorSettings(MillstreamSettings, group="evaluator"):
@@ -30,4 +30,4 @@ class EvaluatorSettings(MillstreamSettings, group="evaluator"):
 
     def state(self) -> Path:
         """Return the directory of the snapshot."""
-        return self.directory or state_directory() / "evaluator"
+        return self.directory or place_of("evaluator")

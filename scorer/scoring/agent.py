@@ -44,8 +44,6 @@ from stream.worker.faust_app import (
 from stream.worker.ordered_consumer import num_unread
 from stream.worker.slot import worker_slot
 
-METRICS_PORT = 9102
-
 _RETRY_SECONDS = 0.5
 _SHOW_SECONDS = 2.0
 _BLIND_SECONDS = 10 * _SHOW_SECONDS
@@ -251,7 +249,7 @@ def run() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with ExitStack() as held:
         held.enter_context(worker_slot("scorer", kafka, instance=settings.instance))
-        serve_metrics(MetricsSettings(), METRICS_PORT, registry)
+        serve_metrics("scorer", MetricsSettings(), registry)
         start_minute_log(registry)
         loader = ReleaseLoader(ModelSettings())
         follower = ReleaseFollower(kafka, metrics.model.unusable_releases.inc)

@@ -47,8 +47,6 @@ from stream.process.logs import configure_logging
 from stream.process.minute_log import start_minute_log
 from stream.settings import KafkaSettings, MetricsSettings
 
-METRICS_PORT = 9106
-
 CLIENT_GONE = 499
 """Status, as nginx counts it, of a request whose client left before it was read: nobody's failure."""
 
@@ -155,7 +153,7 @@ def run() -> None:
     listener = listen(settings)
     registry = process_registry()
     metrics = ServiceMetrics(registry)
-    serve_metrics(MetricsSettings(), METRICS_PORT, registry)
+    serve_metrics("service", MetricsSettings(), registry)
     start_minute_log(registry)
     loader = ReleaseLoader(ModelSettings())
     # The frozen version is for the evaluator's comparison; nobody is served by it.

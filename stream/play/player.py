@@ -14,8 +14,6 @@ from stream.play.progress import PlaybackProgress
 from stream.process.exposition import process_registry, serve_metrics
 from stream.settings import KafkaSettings, MetricsSettings
 
-DEFAULT_METRICS_PORT = 9105
-
 
 @dataclass(frozen=True, kw_only=True)
 class PlayerOptions:
@@ -56,7 +54,7 @@ class Player:
         with ExitStack() as stack:
             registry = process_registry()
             stop = stack.enter_context(stop_on_signals())
-            serve_metrics(metrics, DEFAULT_METRICS_PORT, registry)
+            serve_metrics("shop", metrics, registry)
             ledger = stack.enter_context(LedgerWriter(options.ledger))
             self._producer = stack.enter_context(
                 EventProducer(kafka, options.window_seconds, ledger, ShopMetrics(registry))

@@ -4,6 +4,7 @@ import errno
 
 from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
 
+from stream.configuration.ports import METRICS_PORTS
 from stream.settings import MetricsSettings
 
 
@@ -14,18 +15,18 @@ def process_registry() -> CollectorRegistry:
     return registry
 
 
-def serve_metrics(settings: MetricsSettings, default_port: int, registry: CollectorRegistry) -> int:
+def serve_metrics(process: str, settings: MetricsSettings, registry: CollectorRegistry) -> int:
     """Serve the registry on /metrics from a daemon thread, and return the port.
 
     Args:
+        process: Its name; it has a port of its own where the settings name none.
         settings: Address and port; a port of 0 picks a free one.
-        default_port: Used when the settings name none.
         registry: What to show.
 
     Raises:
         ValueError: if the port cannot be bound.
     """
-    port = default_port if settings.port is None else settings.port
+    port = METRICS_PORTS[process] if settings.port is None else settings.port
     try:
         server, _ = start_http_server(port, settings.host, registry)
     except OSError as error:

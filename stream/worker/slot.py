@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from stream.disk.directory_lock import directory_lock
-from stream.disk.state_home import state_directory
+from stream.disk.state_home import place_of
 from stream.settings import KafkaSettings
 
 _SETTINGS = {
@@ -24,7 +24,7 @@ DISPUTE_SECONDS = 60.0
 
 def slot_directory(group: str, instance: str) -> Path:
     """Return the directory of a slot, on this machine."""
-    return state_directory() / "faust" / f"{group}-{instance}"
+    return place_of("faust") / f"{group}-{instance}"
 
 
 def worker_slot(name: str, kafka: KafkaSettings, *, instance: str) -> AbstractContextManager[None]:

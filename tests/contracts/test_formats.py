@@ -9,24 +9,19 @@ from msgspec import Struct, inspect
 from prometheus_client import CollectorRegistry
 
 from deploy.doctor import DEFAULT_PORTS
-from deploy.local_kafka.broker import DEFAULT_PORT
-from scorer.evaluator import process as evaluator
 from scorer.live.model_slot import ModelSlot
-from scorer.scoring import agent
-from scorer.serving import app as service
 from scorer.serving.app import create_service
 from scorer.serving.messages import RankItem, RankRequest, ScoreRow
 from scorer.serving.metrics import ServiceMetrics
 from scorer.serving.settings import ServiceSettings
 from scorer.settings import ScorerSettings
-from stream import __main__ as stream_main
+from stream.configuration.ports import KAFKA_PORT
+from stream.disk.state_home import OWNERS
 from stream.events import Click, Impression, decode_event, encode
-from stream.play import player
 from tests.contracts.test_layout import ROOT
 from tests.contracts.test_readme import block, table
 from tests.doubles import tiny_bundle
 from tests.scorer.serving.test_app import LoadedModels, connect
-from trainer import __main__ as trainer_main
 
 HEAD = ("field", "type", "required", "what it is")
 SETTINGS = {"service": "`MILLSTREAM_SERVICE_PORT`", "Kafka": "`millstream kafka up --port`"}
@@ -104,9 +99,13 @@ WORDS = {
 def ports_table() -> str:
     rows = [
         (name, str(port), SETTINGS.get(name, "`MILLSTREAM_METRICS_PORT`"))
-        for name, port in {**DEFAULT_PORTS, "Kafka": DEFAULT_PORT}.items()
+        for name, port in {**DEFAULT_PORTS, "Kafka": KAFKA_PORT}.items()
     ]
     return table(("process", "port", "set by"), rows)
+
+
+def state_table() -> str:
+    return table(("directory", "who keeps what there"), [(f"`{name}`", told) for name, told in OWNERS.items()])
 
 
 BLOCKS = {
@@ -116,6 +115,7 @@ BLOCKS = {
     "rank": ("scorer", lambda: fields_table(RankRequest)),
     "item": ("scorer", lambda: fields_table(RankItem)),
     "ports": ("deploy", ports_table),
+    "state": ("deploy", state_table),
 }
 
 
@@ -157,19 +157,6 @@ async def test_every_request_shown_is_answered(tmp_path):
         for _, path, body in requests:
             response = await client.post(path, content=body)
             assert response.status_code == 200, response.text
-
-
-def test_the_ports_described_are_those_of_the_processes():
-    assert {
-        "stream": stream_main.JOIN_METRICS_PORT,
-        "adapter": stream_main.ADAPTER_METRICS_PORT,
-        "shop": player.DEFAULT_METRICS_PORT,
-        "scorer": agent.METRICS_PORT,
-        "evaluator": evaluator.METRICS_PORT,
-        "service metrics": service.METRICS_PORT,
-        "service": ServiceSettings().port,
-        "trainer": trainer_main.METRICS_PORT,
-    } == DEFAULT_PORTS
 
 
 def test_every_file_that_a_page_links_exists():

@@ -10,7 +10,6 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +17,12 @@ import pytest
 from prometheus_client import generate_latest
 
 from deploy.local_kafka.broker import free_port
-from stream import __main__ as stream_process
-from stream.play.player import DEFAULT_METRICS_PORT
+from stream.configuration.ports import METRICS_PORTS
 from tests.contracts.test_readme import METRICS, shown_by
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "deploy" / "prometheus" / "prometheus.yml"
 PATIENCE_SECONDS = 120.0
-
-DEFAULT_PORTS = {
-    "stream": stream_process.JOIN_METRICS_PORT,
-    "adapter": stream_process.ADAPTER_METRICS_PORT,
-    "scorer": import_module("scorer.scoring.agent").METRICS_PORT,
-    "evaluator": import_module("scorer.evaluator.process").METRICS_PORT,
-    "service": import_module("scorer.serving.app").METRICS_PORT,
-    "trainer": import_module("trainer.__main__").METRICS_PORT,
-    "shop": DEFAULT_METRICS_PORT,
-}
 
 PROCESS = """
 import sys, time
@@ -44,7 +32,7 @@ from stream.settings import MetricsSettings
 module, name, port = sys.argv[1:]
 registry = process_registry()
 getattr(import_module(module), name)(registry)
-serve_metrics(MetricsSettings(port=port), 0, registry)
+serve_metrics("stream", MetricsSettings(port=port), registry)
 time.sleep(600)
 """
 """A process that shows the metrics of one of ours, and does nothing else."""
@@ -110,11 +98,11 @@ def processes(start: Callable[..., None], tmp_path: Path) -> dict[str, str]:
 
 def test_every_process_is_scraped_at_its_default_port():
     targets = re.findall(r'targets: \["127\.0\.0\.1:(\d+)"\]\s+labels: \{process: (\w+)\}', CONFIG.read_text())
-    assert {process: int(port) for port, process in targets} == DEFAULT_PORTS
+    assert {process: int(port) for port, process in targets} == METRICS_PORTS
 
 
 def test_no_two_processes_have_the_same_default_port():
-    assert len(set(DEFAULT_PORTS.values())) == len(DEFAULT_PORTS)
+    assert len(set(METRICS_PORTS.values())) == len(METRICS_PORTS)
 
 
 def test_promtool_accepts_the_configuration():
@@ -135,7 +123,7 @@ def test_a_real_prometheus_scrapes_the_processes_and_answers_promql(
     prometheus = need("prometheus")
     text = CONFIG.read_text().replace("_interval: 5s", "_interval: 1s")
     for process, address in processes.items():
-        text = text.replace(f"127.0.0.1:{DEFAULT_PORTS[process]}", address)
+        text = text.replace(f"127.0.0.1:{METRICS_PORTS[process]}", address)
     config = tmp_path / "prometheus.yml"
     config.write_text(text)
     address = f"127.0.0.1:{free_port()}"

@@ -17,7 +17,7 @@ def ports() -> dict[str, int]:
         counter.labels(process, "switched").inc(swaps)
         counter.labels(process, "rejected").inc()
         Gauge(f"millstream_{process}_lag_records", "Lag", registry=registry).set(swaps)
-        found[process] = serve_metrics(MetricsSettings(port=0), 0, registry)
+        found[process] = serve_metrics("stream", MetricsSettings(port=0), registry)
     return found
 
 

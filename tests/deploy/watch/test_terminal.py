@@ -41,7 +41,7 @@ def test_a_reading_is_made_of_what_the_processes_export():
     trainer.gate.decisions.labels("promote").inc(4)
     trainer.gate.decisions.labels("hold").inc(5)
 
-    port = serve_metrics(MetricsSettings(port=0), 0, registry)
+    port = serve_metrics("stream", MetricsSettings(port=0), registry)
     found = Reading.from_scrape(scrape({"all": port}), 1.0, None)
 
     assert (found.impressions, found.dead_letters, found.swaps, found.promoted, found.held) == (1, 2, 3, 4, 5)
