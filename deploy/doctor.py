@@ -11,8 +11,9 @@ from typing import Literal
 
 from deploy.local_kafka.distribution import LocalKafkaError, find_java, jars_present
 from deploy.newest_events import newest_events, producers_mistakes
+from scorer.registry.settings import RegistrySettings
 from scorer.registry.version_store import ALIASES, RegistryError, VersionStore, released_root
-from scorer.settings import RegistrySettings, ScorerSettings
+from scorer.settings import ScorerSettings
 from stream.adapter.mapping import read_mapping
 from stream.adapter.source_topics import check_source_topics
 from stream.cluster.admin import ClusterError, check_topics, connect_admin

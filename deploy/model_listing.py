@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from scorer.registry.settings import RegistrySettings
 from scorer.registry.version_store import MANIFEST, ListedVersion, VersionStore
-from scorer.settings import RegistrySettings
 
 _EMPTY = "no versions yet; start a model line with 'millstream models init'"
 _COLUMNS = ("version", "parent", "published (UTC)", "gate", "AUC live → candidate", "aliases")

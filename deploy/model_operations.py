@@ -6,8 +6,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from scorer.model.settings import ModelSettings
 from scorer.registry.registry import ModelRegistry
-from scorer.settings import ModelSettings, RegistrySettings
+from scorer.registry.settings import RegistrySettings
 from stream.cluster.releases import ReleaseFollower, announce
 from stream.disk.state_home import place_of
 from stream.events import Alias

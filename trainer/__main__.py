@@ -6,7 +6,7 @@ from importlib import import_module
 
 import structlog
 
-from scorer.settings import ModelSettings
+from scorer.model.settings import ModelSettings
 from stream.process.exposition import process_registry, serve_metrics
 from stream.process.minute_log import start_minute_log
 from stream.process.start import REFUSED, require_cluster, start_process

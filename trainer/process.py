@@ -11,8 +11,9 @@ import structlog
 from kafka.errors import KafkaError
 
 from scorer.model.device import prepare_device
+from scorer.model.settings import ModelSettings
 from scorer.registry.registry import ModelRegistry
-from scorer.settings import ModelSettings, RegistrySettings
+from scorer.registry.settings import RegistrySettings
 from stream.cluster.outage import Outage
 from stream.cluster.releases import ReleaseFollower, announce
 from stream.disk.directory_lock import directory_lock

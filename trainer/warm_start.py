@@ -14,10 +14,10 @@ import torch
 from scorer.model.bundle import ModelBundle
 from scorer.model.device import prepare_device
 from scorer.model.features import NumericStatistics
+from scorer.model.settings import ModelSettings, Precision
 from scorer.registry.new_line import new_line_name, start_line
 from scorer.registry.registry import ModelRegistry
 from scorer.registry.version_store import RegistryError, parse_version, version_name
-from scorer.settings import ModelSettings, Precision
 from stream.events import Click, GateResult, Impression, LabeledImpression
 from stream.join.label_join import join_log
 from stream.settings import JoinSettings

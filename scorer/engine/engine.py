@@ -15,7 +15,8 @@ from scorer.engine.averaged_heads import AveragedHeads
 from scorer.engine.batching import plan_micro_batches
 from scorer.model.bundle import ModelBundle
 from scorer.model.features import EncodedRow, collate
-from scorer.settings import Precision, ScorerSettings
+from scorer.model.settings import Precision
+from scorer.settings import ScorerSettings
 from stream.events import Impression
 
 Doubles = npt.NDArray[np.float64]

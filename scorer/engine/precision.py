@@ -12,7 +12,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from scorer.engine.engine import arithmetic
 from scorer.model.ctr_bert import CtrBert
 from scorer.model.features import Batch
-from scorer.settings import Precision
+from scorer.model.settings import Precision
 
 MIN_SPEEDUP = 1.2
 """bf16 must be this much faster: below it, the rounding is not worth it."""

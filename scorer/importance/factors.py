@@ -6,8 +6,8 @@ from typing import Protocol
 import numpy as np
 
 from scorer.importance.rules import RuleFactor, load_rules
+from scorer.importance.settings import ImportanceSettings
 from scorer.importance.strategy import Doubles, Importance, ScoredRows, Strategy
-from scorer.settings import ImportanceSettings
 from stream.events import LabeledImpression
 
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from scorer.importance.settings import ImportanceSettings
 from scorer.importance.strategy import Importance, ScoredRows, importance, sigmoid
-from scorer.settings import ImportanceSettings
 
 LARGEST_Z = 500.0
 """Logits are cut here, so that neither probability of a label becomes 0."""

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from scorer.importance.settings import ImportanceSettings
 from scorer.importance.strategy import Importance, ScoredRows, importance
-from scorer.settings import ImportanceSettings
 
 MIN_WEIGHT, MAX_WEIGHT = 0.2, 5.0
 """Bounds of w: rows on which live and reference differ beyond reason say little about either."""

@@ -13,9 +13,9 @@ from scorer.importance.noise_correction import NoiseCorrection
 from scorer.importance.placebo import Placebo
 from scorer.importance.reference_loss import ReferenceLoss
 from scorer.importance.seed_sigmoid import SeedSigmoid
+from scorer.importance.settings import ImportanceSettings
 from scorer.importance.strategy import Strategy
 from scorer.importance.top_loss import TopLoss
-from scorer.settings import ImportanceSettings
 
 STRATEGIES: dict[str, Callable[[float, ImportanceSettings], Strategy]] = {
     "full": lambda budget, _: FixedShare("full", 1.0),

@@ -16,9 +16,11 @@ from scorer.live.metrics import ModelMetrics
 from scorer.live.model_slot import ModelSlot, SwapError
 from scorer.model.bundle import ModelBundle
 from scorer.model.device import prepare_device
+from scorer.model.settings import ModelSettings
 from scorer.registry.registry import ModelRegistry
+from scorer.registry.settings import RegistrySettings
 from scorer.registry.version_store import RegistryError, released_root
-from scorer.settings import ModelSettings, RegistrySettings, ScorerSettings
+from scorer.settings import ScorerSettings
 from stream.cluster.releases import ReleaseFollower
 from stream.events import Alias, ModelRelease
 from stream.process.vital_thread import vital_thread

@@ -11,11 +11,12 @@ from scorer.engine.engine import Engine, forward_rows
 from scorer.engine.golden import golden_impressions, golden_problem, golden_z
 from scorer.model.bundle import ModelBundle
 from scorer.model.features import NumericStatistics
+from scorer.model.settings import Precision
 from scorer.registry.manifest import Manifest
 from scorer.registry.registry import ModelRegistry
 from scorer.registry.version_files import SHARED_FILES
 from scorer.registry.version_store import RegistryError
-from scorer.settings import Precision, ScorerSettings
+from scorer.settings import ScorerSettings
 from stream.events import ModelRelease
 
 SWAP_RESULTS = ("switched", "unchanged", "unreadable", "digest", "incompatible", "not_finite", "golden")

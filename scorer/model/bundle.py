@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from scorer.model.ctr_bert import CtrBert
 from scorer.model.features import Featurizer, NumericStatistics
-from scorer.settings import Precision
+from scorer.model.settings import Precision
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from transformers.models.bert.modeling_bert import BertSelfAttention
 
 from scorer.model.features import Batch
 from scorer.model.pretrained import read_pretrained
-from scorer.settings import ModelSettings, Pooling, TrainedPart
+from scorer.model.settings import ModelSettings, Pooling, TrainedPart
 
 
 class CtrConfig(msgspec.Struct, frozen=True, kw_only=True):

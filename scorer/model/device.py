@@ -6,7 +6,7 @@ import sys
 
 import torch
 
-from scorer.settings import ModelSettings
+from scorer.model.settings import ModelSettings
 
 ONEDNN_CACHED_KERNELS = 64
 """Compiled kernels that oneDNN keeps, its default is 1,024: every new number of tokens compiles one, and in bf16 the

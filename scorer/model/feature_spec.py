@@ -2,7 +2,7 @@
 
 import msgspec
 
-from scorer.settings import ModelSettings
+from scorer.model.settings import ModelSettings
 
 
 class FeatureSpec(msgspec.Struct, frozen=True, kw_only=True):

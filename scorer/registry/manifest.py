@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from scorer.model.feature_spec import FeatureSpec
-from scorer.settings import Precision
+from scorer.model.settings import Precision
 from stream.events import GateResult
 
 

@@ -12,8 +12,8 @@ from scorer.model.device import prepare_device
 from scorer.model.feature_spec import feature_spec
 from scorer.model.features import Featurizer, NumericStatistics
 from scorer.model.pretrained import save_tokenizer
+from scorer.model.settings import ModelSettings
 from scorer.registry.version_store import version_name
-from scorer.settings import ModelSettings
 
 
 def new_line_name() -> str:

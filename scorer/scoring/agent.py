@@ -18,11 +18,12 @@ from scorer.importance.running import REMEMBERED_ROWS
 from scorer.importance.strategies import build_strategy
 from scorer.live.live_models import LiveModels, ReleaseLoader
 from scorer.model.device import return_freed_memory
+from scorer.model.settings import ModelSettings
 from scorer.scoring.metrics import ScorerMetrics
 from scorer.scoring.micro_batch import MicroBatch, MicroBatchScorer, RawRow, UnscorableError
 from scorer.scoring.recent_examples import recent_examples
 from scorer.scoring.scoring import Scoring, StrategyError
-from scorer.settings import ModelSettings, ScorerSettings
+from scorer.settings import ScorerSettings
 from stream.cluster.releases import ReleaseFollower
 from stream.process.exposition import process_registry, serve_metrics
 from stream.process.logs import configure_logging

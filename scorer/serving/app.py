@@ -21,6 +21,7 @@ from scorer.engine.engine import ScoredBatch
 from scorer.live.first_champion import FirstChampion
 from scorer.live.live_models import LiveModels, ReleaseLoader
 from scorer.measures.log_loss import sigmoid
+from scorer.model.settings import ModelSettings
 from scorer.serving.messages import (
     ErrorBody,
     ErrorResponse,
@@ -38,7 +39,7 @@ from scorer.serving.messages import (
 )
 from scorer.serving.metrics import ROUTES, ServiceMetrics
 from scorer.serving.settings import ServiceSettings
-from scorer.settings import ModelSettings, ScorerSettings
+from scorer.settings import ScorerSettings
 from stream.cluster.releases import ReleaseFollower
 from stream.codec import UndecodableError, from_json
 from stream.events import Impression

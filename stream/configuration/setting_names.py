@@ -19,10 +19,10 @@ GROUPS = {
     "shop": "stream.simulator.settings:ShopSettings",
     "evaluator": "scorer.evaluator.settings:EvaluatorSettings",
     "service": "scorer.serving.settings:ServiceSettings",
-    "model": "scorer.settings:ModelSettings",
-    "registry": "scorer.settings:RegistrySettings",
+    "model": "scorer.model.settings:ModelSettings",
+    "registry": "scorer.registry.settings:RegistrySettings",
     "scorer": "scorer.settings:ScorerSettings",
-    "importance": "scorer.settings:ImportanceSettings",
+    "importance": "scorer.importance.settings:ImportanceSettings",
     "trainer": "trainer.settings:TrainerSettings",
     "gate": "trainer.settings:GateSettings",
 }

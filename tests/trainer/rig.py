@@ -10,8 +10,8 @@ import numpy as np
 from prometheus_client import CollectorRegistry
 from safetensors.torch import save
 
+from scorer.model.settings import ModelSettings
 from scorer.registry.registry import ModelRegistry
-from scorer.settings import ModelSettings
 from stream.events import ModelRelease, RoleScore, WeightedExample
 from tests.doubles import ManualClock, tiny_bundle, tiny_labeled
 from trainer.learning.update import Learner

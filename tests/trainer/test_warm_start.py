@@ -5,9 +5,9 @@ import msgspec
 import pytest
 import torch
 
+from scorer.model.settings import ModelSettings
 from scorer.registry.registry import ModelRegistry
 from scorer.registry.version_store import RegistryError, parse_version
-from scorer.settings import ModelSettings
 from stream.events import Click
 from stream.settings import JoinSettings
 from tests.doubles import ManualClock, tiny_impression, tiny_labeled

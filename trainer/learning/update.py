@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from scorer.engine.engine import arithmetic
 from scorer.model.ctr_bert import CtrBert
 from scorer.model.features import EncodedRow, NumericStatistics, collate
-from scorer.settings import Precision
+from scorer.model.settings import Precision
 from trainer.learning.loss import weighted_log_loss
 from trainer.settings import TrainerSettings
 

@@ -7,7 +7,7 @@ from msgspec import Struct
 from scorer.model.bundle import ModelBundle
 from scorer.model.feature_spec import FeatureSpec, feature_spec
 from scorer.model.features import TOKENIZER_FILE
-from scorer.settings import ModelSettings
+from scorer.model.settings import ModelSettings
 
 
 class ContractError(ValueError):

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import optuna
 
-from scorer.settings import ImportanceSettings, ModelSettings, ScorerSettings
+from scorer.importance.settings import ImportanceSettings
+from scorer.model.settings import ModelSettings
+from scorer.settings import ScorerSettings
 from trainer.backtest.runs.arms import Arm
 from trainer.backtest.runs.predictions import Predictions
 from trainer.backtest.runs.rounds import Round

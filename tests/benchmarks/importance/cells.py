@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from threadpoolctl import threadpool_limits
 
-from scorer.settings import ImportanceSettings
+from scorer.importance.settings import ImportanceSettings
 from tests.benchmarks.importance.arms import Arm
 from tests.benchmarks.importance.design import CACHE, DIGEST, TABLE, Scenario
 from tests.benchmarks.importance.run import ArmRun, Setting, warm_start

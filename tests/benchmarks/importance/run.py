@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from scorer.importance.settings import ImportanceSettings
 from scorer.importance.strategies import build_strategy
 from scorer.importance.strategy import ScoredRows, Strategy
-from scorer.settings import ImportanceSettings
 from tests.benchmarks.importance.arms import Arm
 from tests.benchmarks.importance.bag import BagLearner, Doubles, Parameters, Rows
 from tests.benchmarks.importance.design import TABLE

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from scorer.settings import ImportanceSettings
+from scorer.importance.settings import ImportanceSettings
 from tests.benchmarks.importance.arms import COMPARED, FULL, NO_UPDATE, UNIFORM, Arm
 from tests.benchmarks.importance.run import ArmRun, Setting, warm_start
 from tests.benchmarks.importance.streams import Stream

@@ -4,9 +4,9 @@ import pytest
 from scorer.importance.controls import FixedShare
 from scorer.importance.factors import ConversionFactor, PositionFactor, build_factors
 from scorer.importance.rules import RuleError
+from scorer.importance.settings import ImportanceSettings
 from scorer.importance.strategies import build_strategy
 from scorer.importance.strategy import ScoredRows
-from scorer.settings import ImportanceSettings
 from stream.events import Impression, LabeledImpression
 
 BOTS = '[[rule]]\nname = "bots"\nmultiply = 0\nwhen.user_id.prefix = "bot-"\n'

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
+from scorer.importance.settings import ImportanceSettings
 from scorer.importance.strategies import build_strategy
 from scorer.importance.strategy import ScoredRows, Strategy, sigmoid
-from scorer.settings import ImportanceSettings
 from stream.events import Impression, LabeledImpression
 
 CLICK_RATES = (0.05, 0.3)

@@ -5,9 +5,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from scorer.importance.metrics import ImportanceMetrics
+from scorer.importance.settings import ImportanceSettings
 from scorer.importance.strategies import build_strategy
 from scorer.importance.strategy import ScoredRows
-from scorer.settings import ImportanceSettings
 from stream.events import RoleScore, WeightedExample
 from tests.doubles import tiny_labeled
 

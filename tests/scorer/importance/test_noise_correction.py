@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from scorer.importance.noise_correction import NoiseCorrection
+from scorer.importance.settings import ImportanceSettings
 from scorer.importance.strategy import ScoredRows, sigmoid
-from scorer.settings import ImportanceSettings
 
 Z = np.linspace(-4, 4, 33)
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from scorer.importance.reference_loss import MAX_WEIGHT, MIN_WEIGHT, ReferenceLoss
+from scorer.importance.settings import ImportanceSettings
 from scorer.importance.strategy import ScoredRows, sigmoid
-from scorer.settings import ImportanceSettings
 
 Z = np.array([-2.0, -2.0, 1.0, 1.0])
 LABEL = np.array([1.0, 0.0, 1.0, 0.0])

@@ -10,9 +10,10 @@ from prometheus_client import CollectorRegistry
 from scorer.live.live_models import LiveModels, ReleaseLoader
 from scorer.live.metrics import ModelMetrics
 from scorer.model.bundle import ModelBundle
+from scorer.model.settings import ModelSettings
 from scorer.registry.registry import ModelRegistry
 from scorer.registry.version_store import RegistryError
-from scorer.settings import ModelSettings, ScorerSettings
+from scorer.settings import ScorerSettings
 from stream.cluster.releases import ReleaseFollower
 from stream.events import Alias, ModelRelease
 from stream.settings import KafkaSettings

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from scorer.model.device import prepare_device, return_freed_memory
-from scorer.settings import ModelSettings
+from scorer.model.settings import ModelSettings
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,5 @@
 from scorer.model.feature_spec import FeatureSpec, feature_spec
-from scorer.settings import ModelSettings
+from scorer.model.settings import ModelSettings
 
 
 def test_the_spec_of_a_line_is_taken_from_the_settings():

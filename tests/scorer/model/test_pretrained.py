@@ -7,7 +7,7 @@ from transformers import BertConfig, BertModel, logging
 
 from scorer.model.features import TOKENIZER_FILE
 from scorer.model.pretrained import pretrained_source, read_pretrained, save_tokenizer
-from scorer.settings import ModelSettings
+from scorer.model.settings import ModelSettings
 from tests.doubles import VOCABULARY, write_tiny_tokenizer
 
 

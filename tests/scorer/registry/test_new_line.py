@@ -3,9 +3,10 @@ import re
 import numpy as np
 
 from scorer.engine.engine import Engine
+from scorer.model.settings import ModelSettings
 from scorer.registry.new_line import new_line_name, start_line
 from scorer.registry.registry import ModelRegistry
-from scorer.settings import ModelSettings, ScorerSettings
+from scorer.settings import ScorerSettings
 from tests.doubles import tiny_impression
 
 SETTINGS = ModelSettings(device="cpu", precision="fp32", numeric=("price",))

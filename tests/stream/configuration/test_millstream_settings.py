@@ -1,7 +1,8 @@
 import pytest
 from pydantic import ValidationError
 
-from scorer.settings import ModelSettings, RegistrySettings
+from scorer.model.settings import ModelSettings
+from scorer.registry.settings import RegistrySettings
 from stream.process.error_line import error_line
 from stream.settings import JoinSettings
 

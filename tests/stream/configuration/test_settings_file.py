@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from scorer.settings import ModelSettings
+from scorer.model.settings import ModelSettings
 from stream.configuration.settings_file import read_settings_file
 from stream.settings import JoinSettings, KafkaSettings
 

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from transformers import BertConfig, BertModel, logging
 
-from scorer.settings import ImportanceSettings, ModelSettings, ScorerSettings
+from scorer.importance.settings import ImportanceSettings
+from scorer.model.settings import ModelSettings
+from scorer.settings import ScorerSettings
 from tests.doubles import COLOURS, THINGS, VOCABULARY, write_tiny_tokenizer
 from trainer.backtest.runs.arms import Arm
 from trainer.backtest.runs.predictions import Predictions

@@ -1,6 +1,6 @@
 import pytest
 
-from scorer.settings import ModelSettings
+from scorer.model.settings import ModelSettings
 from tests.doubles import tiny_bundle
 from tests.trainer.rig import TINY_SETTINGS
 from trainer.state.contract import ContractError, check_contract, contract_of

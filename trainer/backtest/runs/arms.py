@@ -9,8 +9,10 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from scorer.importance.settings import ImportanceSettings
 from scorer.importance.strategies import STRATEGIES, build_strategy
-from scorer.settings import ImportanceSettings, ModelSettings, ScorerSettings
+from scorer.model.settings import ModelSettings
+from scorer.settings import ScorerSettings
 from stream.codec import UndecodableError, from_toml
 from stream.configuration.millstream_settings import MillstreamSettings
 from trainer.backtest.runs.streams import Stream
