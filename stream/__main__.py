@@ -6,10 +6,11 @@ import structlog
 
 from stream.adapter.agent import create_adapter_app
 from stream.adapter.mapping import read_mapping
+from stream.adapter.metrics import AdapterMetrics
 from stream.adapter.source_topics import check_source_topics
 from stream.cluster.admin import check_topics, refuse
 from stream.join.agent import create_join_app, first_label
-from stream.join.metrics import AdapterMetrics, JoinMetrics
+from stream.join.metrics import JoinMetrics
 from stream.process.exposition import process_registry, serve_metrics
 from stream.process.minute_log import start_minute_log
 from stream.process.start import REFUSED, start_process

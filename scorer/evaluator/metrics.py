@@ -7,12 +7,13 @@ role served is the score the row was shown with, on the rows that carry one.
 import math
 from collections.abc import Iterator, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from scorer.evaluator.drift import SIGNALS
 from scorer.evaluator.state import COPIES, Evaluation, RecordReport
+from stream.process.metric_families import MetricFamilies
 
 QUALITIES = {
     "auc": (
@@ -83,40 +84,24 @@ class EvaluatorMetrics:
     """What the evaluator counts since it started."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.rows = Counter("millstream_evaluator_rows_total", "Rows by copy", ["copy"], registry=registry)
-        for copy in COPIES:
-            self.rows.labels(copy)
-        self.drifts = Counter(
-            "millstream_evaluator_drifts_total", "Drifts by signal (ADWIN)", ["signal"], registry=registry
+        families = MetricFamilies(registry, "evaluator")
+        self.rows = families.counter("rows_total", "Rows by copy", copy=COPIES)
+        self.drifts = families.counter("drifts_total", "Drifts by signal (ADWIN)", signal=SIGNALS)
+        self.unusable_records = families.counter("unusable_records_total", "Records that are no weighted examples")
+        self.unusable_releases = families.counter(
+            "unusable_releases_total", "Records of model-releases that are no release"
         )
-        for signal in SIGNALS:
-            self.drifts.labels(signal)
-        self.unusable_records = Counter(
-            "millstream_evaluator_unusable_records_total", "Records that are no weighted examples", registry=registry
-        )
-        self.unusable_releases = Counter(
-            "millstream_evaluator_unusable_releases_total",
-            "Records of model-releases that are no release",
-            registry=registry,
-        )
-        self.freshness = Histogram(
-            "millstream_evaluator_freshness_seconds",
+        self.freshness = families.histogram(
+            "freshness_seconds",
             "From the moment a label is due until a version that considered it first scores",
-            buckets=_FRESHNESS_BUCKETS,
-            registry=registry,
+            _FRESHNESS_BUCKETS,
         )
-        self.lag = Gauge("millstream_evaluator_lag_records", "Records not yet read", registry=registry)
-        self.gone_records = Counter(
-            "millstream_evaluator_gone_records_total",
-            "Records that retention deleted before they were read",
-            registry=registry,
+        self.lag = families.gauge("lag_records", "Records not yet read")
+        self.gone_records = families.counter(
+            "gone_records_total", "Records that retention deleted before they were read"
         )
-        self.state_free_bytes = Gauge(
-            "millstream_evaluator_state_free_bytes", "Free on the file system of the snapshot", registry=registry
-        )
-        self.snapshot_seconds = Histogram(
-            "millstream_evaluator_snapshot_seconds", "Time to write a snapshot", registry=registry
-        )
+        self.state_free_bytes = families.gauge("state_free_bytes", "Free on the file system of the snapshot")
+        self.snapshot_seconds = families.histogram("snapshot_seconds", "Time to write a snapshot")
         self.gauges = EvaluationGauges()
         registry.register(self.gauges)
 

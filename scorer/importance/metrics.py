@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 
 import numpy as np
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry
 
 from scorer.importance.effective_sample_size import REASONS as FALLBACK_REASONS
 from scorer.importance.effective_sample_size import WatchedStrategy
 from scorer.importance.factors import FactoredStrategy
 from scorer.importance.strategy import Strategy
 from stream.events import WeightedExample
+from stream.process.metric_families import MetricFamilies
 
 UNDEFINED = "undefined"
 """Reason of a fallback that the strategy itself decided: it is not defined where the stream is now."""
@@ -22,35 +23,25 @@ class ImportanceMetrics:
     """What the scorer shows about how much its rows teach."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.inclusion = Histogram(
-            "millstream_scorer_inclusion_probability_ratio",
-            "Probability that a row is learned",
-            buckets=_SHARE_BUCKETS,
-            registry=registry,
+        families = MetricFamilies(registry, "scorer")
+        self.inclusion = families.histogram(
+            "inclusion_probability_ratio", "Probability that a row is learned", _SHARE_BUCKETS
         )
-        self.weight = Histogram(
-            "millstream_scorer_importance_weight_ratio",
-            "Weight of a row in the loss if it is learned",
-            buckets=_WEIGHT_BUCKETS,
-            registry=registry,
+        self.weight = families.histogram(
+            "importance_weight_ratio", "Weight of a row in the loss if it is learned", _WEIGHT_BUCKETS
         )
-        self.effective_sample_size = Gauge(
-            "millstream_scorer_effective_sample_size_ratio",
+        self.effective_sample_size = families.gauge(
+            "effective_sample_size_ratio",
             "Effective sample size of the weights of learned rows, as a share of those rows, last micro-batch",
-            registry=registry,
         )
-        self.fallbacks = Counter(
-            "millstream_scorer_fallback_rows_total",
+        self.fallbacks = families.counter(
+            "fallback_rows_total",
             "Rows that uniform weighed instead: too small an effective sample, selection cannot pay, or not defined",
-            ["reason"],
-            registry=registry,
+            reason=(*FALLBACK_REASONS, UNDEFINED),
         )
-        for reason in (*FALLBACK_REASONS, UNDEFINED):
-            self.fallbacks.labels(reason)
-        self.variance_ratio = Gauge(
-            "millstream_scorer_variance_ratio",
+        self.variance_ratio = families.gauge(
+            "variance_ratio",
             "Variance of uniform sampling over that of sampling by the strategy's score; NaN for one that has none",
-            registry=registry,
         )
         self.variance_ratio.set(float("nan"))
 

@@ -1,13 +1,14 @@
 """Metrics of the scorer."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry
 
 from scorer.importance.metrics import ImportanceMetrics
 from scorer.importance.strategy import Strategy
 from scorer.live.metrics import DELAY_BUCKETS, SECONDS_BUCKETS, ModelMetrics
 from scorer.scoring.micro_batch import MicroBatch
 from stream.dead_letters import REASONS
-from stream.join.metrics import GroupMetrics
+from stream.process.metric_families import MetricFamilies
+from stream.worker.metrics import GroupMetrics
 
 STAGES = ("decode", "forward", "encode", "publish")
 """decode: bytes to labeled impressions; forward: scores and weights; encode: examples to Arrow bytes; publish: until
@@ -20,40 +21,24 @@ class ScorerMetrics:
     """What the scorer counts about rows. A row counts when it is confirmed, so a restart may count it again."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        families = MetricFamilies(registry, "scorer")
         self.model = ModelMetrics(registry, "scorer")
-        self.rows = Counter("millstream_scorer_rows_total", "Rows by label", ["label"], registry=registry)
-        for label in ("0", "1"):
-            self.rows.labels(label)
-        self.batches = Counter("millstream_scorer_batches_total", "Micro-batches confirmed", registry=registry)
-        self.batch_rows = Histogram(
-            "millstream_scorer_batch_rows", "Rows of a micro-batch", buckets=_ROWS_BUCKETS, registry=registry
+        self.rows = families.counter("rows_total", "Rows by label", label=("0", "1"))
+        self.batches = families.counter("batches_total", "Micro-batches confirmed")
+        self.batch_rows = families.histogram("batch_rows", "Rows of a micro-batch", _ROWS_BUCKETS)
+        self.stage_seconds = families.histogram(
+            "stage_seconds", "Time of a micro-batch in each stage", SECONDS_BUCKETS, stage=STAGES
         )
-        self.stage_seconds = Histogram(
-            "millstream_scorer_stage_seconds",
-            "Time of a micro-batch in each stage",
-            ["stage"],
-            buckets=SECONDS_BUCKETS,
-            registry=registry,
-        )
-        for stage in STAGES:
-            self.stage_seconds.labels(stage)
-        self.dead_letters = Counter(
-            "millstream_scorer_dead_letters_total", "Dead letters written", ["reason"], registry=registry
-        )
-        for reason in REASONS:
-            self.dead_letters.labels(reason)
+        self.dead_letters = families.counter("dead_letters_total", "Dead letters written", reason=REASONS)
         self.group = GroupMetrics(registry, "scorer")
-        self.send_failures = _counter(registry, "send_failures_total", "Micro-batches that had to be sent again")
-        self.score_failures = _counter(registry, "score_failures_total", "Micro-batches whose scoring failed")
-        self.tokens = _gauge(registry, "scored_tokens", "Tokens the live version has scored since the start")
-        self.unknown_tokens = _gauge(registry, "unknown_tokens_ratio", "Share of them unknown to the tokenizer")
-        self.queue = _gauge(registry, "queue_rows", "Rows read and waiting for the model")
-        self.lag = _gauge(registry, "lag_records", "Labeled impressions not yet scored")
-        self.label_delay = Histogram(
-            "millstream_scorer_label_delay_seconds",
-            "From the moment a label is due to its score",
-            buckets=DELAY_BUCKETS,
-            registry=registry,
+        self.send_failures = families.counter("send_failures_total", "Micro-batches that had to be sent again")
+        self.score_failures = families.counter("score_failures_total", "Micro-batches whose scoring failed")
+        self.tokens = families.gauge("scored_tokens", "Tokens the live version has scored since the start")
+        self.unknown_tokens = families.gauge("unknown_tokens_ratio", "Share of them unknown to the tokenizer")
+        self.queue = families.gauge("queue_rows", "Rows read and waiting for the model")
+        self.lag = families.gauge("lag_records", "Labeled impressions not yet scored")
+        self.label_delay = families.histogram(
+            "label_delay_seconds", "From the moment a label is due to its score", DELAY_BUCKETS
         )
         self.importance = ImportanceMetrics(registry)
 
@@ -82,11 +67,3 @@ class ScorerMetrics:
         """Show how much text was read since the start, and how much of it the tokenizer did not know."""
         self.tokens.set(num_tokens)
         self.unknown_tokens.set(num_unknown / num_tokens if num_tokens else 0.0)
-
-
-def _counter(registry: CollectorRegistry, name: str, documentation: str) -> Counter:
-    return Counter(f"millstream_scorer_{name}", documentation, registry=registry)
-
-
-def _gauge(registry: CollectorRegistry, name: str, documentation: str) -> Gauge:
-    return Gauge(f"millstream_scorer_{name}", documentation, registry=registry)

@@ -13,9 +13,9 @@ from faust.types import TP, EventT, Message, StreamT
 
 from stream.adapter.alignment import Alignment, is_aligned
 from stream.adapter.mapping import Mapping, Source
+from stream.adapter.metrics import AdapterMetrics
 from stream.dead_letters import Record, dead_letter, dead_letter_headers
 from stream.events import Click, EventError, encode
-from stream.join.metrics import AdapterMetrics
 from stream.process.watchdog import Progress, start_watchdog
 from stream.settings import AdapterSettings, KafkaSettings
 from stream.topics import topic_name

@@ -1,10 +1,12 @@
-"""Metrics of the label join and of the adapter."""
+"""Metrics of the label join."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry
 
 from stream.dead_letters import LOST_CLICK_REASONS, REASONS, LostClickReason
 from stream.events import LabeledImpression
 from stream.join.producer_watch import MISTAKES
+from stream.process.metric_families import MetricFamilies
+from stream.worker.metrics import GroupMetrics
 
 RECORD_TYPES = ("impression", "click", "dead_letter")
 CLICK_OUTCOMES = ("joined", *(reason.removesuffix("_click") for reason in LOST_CLICK_REASONS))
@@ -13,86 +15,32 @@ CLICK_OUTCOMES = ("joined", *(reason.removesuffix("_click") for reason in LOST_C
 _DELAY_BUCKETS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 300.0, 1800.0)
 
 
-class GroupMetrics:
-    """What a worker counts about its place in its consumer group.
-
-    Args:
-        registry: Where the metrics are shown.
-        process: Name of the process.
-    """
-
-    def __init__(self, registry: CollectorRegistry, process: str) -> None:
-        self.partitions = Gauge(f"millstream_{process}_partitions_count", "Partitions assigned", registry=registry)
-        self.rebalances = Counter(
-            f"millstream_{process}_rebalances_total", "Times partitions were taken away", registry=registry
-        )
-        self.stale_records = Counter(
-            f"millstream_{process}_stale_records_total",
-            "Records skipped because a rebalance overtook them",
-            registry=registry,
-        )
-        self.gone_records = Counter(
-            f"millstream_{process}_gone_records_total",
-            "Records that retention deleted before they were read",
-            registry=registry,
-        )
-        self.topics_remade = Counter(
-            f"millstream_{process}_topics_remade_total",
-            "Topics that were deleted and made anew while they were read",
-            registry=registry,
-        )
-
-
 class JoinMetrics:
     """What the label join counts. A term counts when its outcome is written, so a restart may count it again."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.records = _counter(
-            registry, "millstream_stream_records_total", "Records read from events", "type", RECORD_TYPES
-        )
-        self.labels = _counter(registry, "millstream_stream_labels_total", "Labels written", "label", ("0", "1"))
-        self.clicks = _counter(
-            registry, "millstream_stream_clicks_total", "Clicks settled, by outcome", "outcome", CLICK_OUTCOMES
-        )
-        self.repeats = _counter(
-            registry, "millstream_stream_repeats_total", "Second copies of events", "type", ("impression", "click")
-        )
-        self.dead_letters = _counter(
-            registry, "millstream_stream_dead_letters_total", "Dead letters written", "reason", REASONS
-        )
-        self.producer_mistakes = _counter(
-            registry,
-            "millstream_stream_producer_mistakes_total",
+        families = MetricFamilies(registry, "stream")
+        self.records = families.counter("records_total", "Records read from events", type=RECORD_TYPES)
+        self.labels = families.counter("labels_total", "Labels written", label=("0", "1"))
+        self.clicks = families.counter("clicks_total", "Clicks settled, by outcome", outcome=CLICK_OUTCOMES)
+        self.repeats = families.counter("repeats_total", "Second copies of events", type=("impression", "click"))
+        self.dead_letters = families.counter("dead_letters_total", "Dead letters written", reason=REASONS)
+        self.producer_mistakes = families.counter(
+            "producer_mistakes_total",
             "Events, of one in 16 looked at, that their producer keyed, partitioned or timed wrongly",
-            "mistake",
-            MISTAKES,
+            mistake=MISTAKES,
         )
-        self.unknown_fields = Counter(
-            "millstream_stream_unknown_fields_total", "Events with a field that nobody reads", registry=registry
-        )
-        self.windows_cut = Counter(
-            "millstream_stream_windows_cut_total", "Windows closed early at the memory bound", registry=registry
-        )
+        self.unknown_fields = families.counter("unknown_fields_total", "Events with a field that nobody reads")
+        self.windows_cut = families.counter("windows_cut_total", "Windows closed early at the memory bound")
         self.group = GroupMetrics(registry, "stream")
-        self.send_failures = Counter(
-            "millstream_stream_send_failures_total", "Chunks that had to be sent again", registry=registry
-        )
-        self.pending = Gauge(
-            "millstream_stream_pending_impressions", "Impressions with an open window", registry=registry
-        )
-        self.waiting = Gauge(
-            "millstream_stream_waiting_clicks", "Clicks that wait for their impression", registry=registry
-        )
-        self.outbox = Gauge("millstream_stream_outbox_records", "Records not yet confirmed by Kafka", registry=registry)
-        self.lag = Gauge("millstream_stream_lag_records", "Records of events not yet read", registry=registry)
-        self.watermark = Gauge(
-            "millstream_stream_watermark_timestamp_seconds", "Oldest watermark of the partitions", registry=registry
-        )
-        self.label_delay = Histogram(
-            "millstream_stream_label_delay_seconds",
-            "From the moment a label is due to its confirmation",
-            buckets=_DELAY_BUCKETS,
-            registry=registry,
+        self.send_failures = families.counter("send_failures_total", "Chunks that had to be sent again")
+        self.pending = families.gauge("pending_impressions", "Impressions with an open window")
+        self.waiting = families.gauge("waiting_clicks", "Clicks that wait for their impression")
+        self.outbox = families.gauge("outbox_records", "Records not yet confirmed by Kafka")
+        self.lag = families.gauge("lag_records", "Records of events not yet read")
+        self.watermark = families.gauge("watermark_timestamp_seconds", "Oldest watermark of the partitions")
+        self.label_delay = families.histogram(
+            "label_delay_seconds", "From the moment a label is due to its confirmation", _DELAY_BUCKETS
         )
 
     def count_label(self, labeled: LabeledImpression, now_ms: int) -> None:
@@ -108,33 +56,3 @@ class JoinMetrics:
     def count_lost_click(self, reason: LostClickReason) -> None:
         """Count a click that ended as a dead letter."""
         self.clicks.labels(reason.removesuffix("_click")).inc()
-
-
-class AdapterMetrics:
-    """What the adapter counts."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self.records = _counter(
-            registry,
-            "millstream_adapter_records_total",
-            "Foreign records settled",
-            "outcome",
-            ("impression", "click", "skipped", "dead_letter"),
-        )
-        self.group = GroupMetrics(registry, "adapter")
-        self.send_failures = Counter(
-            "millstream_adapter_send_failures_total", "Chunks that had to be sent again", registry=registry
-        )
-        self.lag = Gauge("millstream_adapter_lag_records", "Foreign records not yet settled", registry=registry)
-        self.held = Gauge(
-            "millstream_adapter_held_records", "Records that wait for older ones of other partitions", registry=registry
-        )
-
-
-def _counter(
-    registry: CollectorRegistry, name: str, documentation: str, label: str, values: tuple[str, ...]
-) -> Counter:
-    counter = Counter(name, documentation, [label], registry=registry)
-    for value in values:
-        counter.labels(value)
-    return counter

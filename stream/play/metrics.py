@@ -3,11 +3,12 @@
 from collections import deque
 from typing import get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry
 
 from stream.play.best_possible import best_possible_auc
 from stream.play.ledger import RecordKind
 from stream.play.producer import CLICK_KINDS
+from stream.process.metric_families import MetricFamilies
 
 WINDOW_ROWS = 4_000
 """Impressions behind the windowed values."""
@@ -21,22 +22,21 @@ class ShopMetrics:
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._impressions = Counter("millstream_shop_impressions", "Impressions delivered", registry=registry)
-        self._clicks = Counter("millstream_shop_clicks", "Clicks delivered, late ones included", registry=registry)
-        self._junk = Counter(
-            "millstream_shop_junk", "Records delivered that no model should learn from", ["kind"], registry=registry
+        families = MetricFamilies(registry, "shop")
+        self._impressions = families.counter("impressions", "Impressions delivered")
+        self._clicks = families.counter("clicks", "Clicks delivered, late ones included")
+        self._junk = families.counter(
+            "junk",
+            "Records delivered that no model should learn from",
+            kind=(kind for kind in get_args(RecordKind) if kind not in {"impression", "click"}),
         )
-        self._failed = Counter("millstream_shop_failed", "Records that Kafka did not confirm", registry=registry)
-        for kind in get_args(RecordKind):
-            if kind not in {"impression", "click"}:
-                self._junk.labels(kind)
+        self._failed = families.counter("failed", "Records that Kafka did not confirm")
         self._window: deque[tuple[int, float | None]] = deque(maxlen=WINDOW_ROWS)
-        ctr = Gauge("millstream_shop_ctr_ratio", "Share clicked of the latest impressions", registry=registry)
+        ctr = families.gauge("ctr_ratio", "Share clicked of the latest impressions")
         ctr.set_function(self._ctr)
-        best = Gauge(
-            "millstream_shop_best_possible_auc_ratio",
+        best = families.gauge(
+            "best_possible_auc_ratio",
             "AUC of the true click probability over the latest impressions; NaN where it is not known",
-            registry=registry,
         )
         best.set_function(self._best_possible_auc)
 

@@ -21,10 +21,10 @@ from stream.cluster.gone_records import GoneRecords
 from stream.cluster.topic_identity import TopicIdentities
 from stream.dead_letters import Record
 from stream.disk.durable_files import storing
-from stream.join.metrics import GroupMetrics
 from stream.process.logs import logging_config
 from stream.settings import KafkaSettings
 from stream.topics import topic_name
+from stream.worker.metrics import GroupMetrics
 from stream.worker.ordered_consumer import OrderedConsumer, OrderedTransport
 from stream.worker.slot import SlotDispute, slot_directory
 

@@ -18,8 +18,9 @@ from scorer.evaluator.score_window import ROLES, Quality, WindowQuality
 from scorer.evaluator.state import Evaluation
 from scorer.scoring.metrics import ScorerMetrics
 from scorer.serving.metrics import ServiceMetrics
+from stream.adapter.metrics import AdapterMetrics
 from stream.configuration.millstream_settings import MillstreamSettings
-from stream.join.metrics import AdapterMetrics, JoinMetrics
+from stream.join.metrics import JoinMetrics
 from stream.play.metrics import ShopMetrics
 from trainer.metrics import TrainerMetrics
 

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from stream.adapter.agent import _MAX_HELD, AdapterAgent
 from stream.adapter.mapping import Mapping, Source
-from stream.join.metrics import AdapterMetrics
+from stream.adapter.metrics import AdapterMetrics
 from stream.settings import KafkaSettings
 from stream.worker.faust_app import create_app
 

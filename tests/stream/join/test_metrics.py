@@ -1,7 +1,7 @@
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
 
 from stream.dead_letters import REASONS
-from stream.join.metrics import CLICK_OUTCOMES, AdapterMetrics, JoinMetrics
+from stream.join.metrics import CLICK_OUTCOMES, JoinMetrics
 
 
 def test_every_label_value_is_there_from_the_start():
@@ -19,11 +19,3 @@ def test_a_click_that_a_run_before_may_have_settled_is_not_counted_as_orphaned()
     metrics.count_lost_click("unmatched_click")
     assert registry.get_sample_value("millstream_stream_clicks_total", {"outcome": "orphaned"}) == 0
     assert registry.get_sample_value("millstream_stream_clicks_total", {"outcome": "unmatched"}) == 1
-
-
-def test_names_bear_process_and_project():
-    registry = CollectorRegistry()
-    JoinMetrics(registry)
-    AdapterMetrics(registry)
-    names = {line.split()[2] for line in generate_latest(registry).decode().splitlines() if line.startswith("# TYPE")}
-    assert all(name.startswith(("millstream_stream_", "millstream_adapter_")) for name in names)

@@ -6,9 +6,9 @@ import pytest
 from faust.types import TP, Message
 from prometheus_client import CollectorRegistry
 
-from stream.join.metrics import GroupMetrics
 from stream.settings import KafkaSettings
 from stream.worker.faust_app import Membership, create_app
+from stream.worker.metrics import GroupMetrics
 
 
 @pytest.fixture(autouse=True)
