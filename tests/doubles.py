@@ -12,7 +12,8 @@ from tokenizers.processors import TemplateProcessing
 from scorer.model.bundle import ModelBundle
 from scorer.model.ctr_bert import CtrBert, CtrConfig
 from scorer.model.feature_spec import FeatureSpec
-from scorer.model.features import TOKENIZER_FILE, Featurizer, NumericStatistics
+from scorer.model.features import TOKENIZER_FILE, Featurizer
+from scorer.model.numeric_statistics import NumericStatistics
 from scorer.registry.registry import ModelRegistry
 from scorer.registry.version_store import version_name
 from stream.events import Impression, LabeledImpression

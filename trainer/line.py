@@ -15,7 +15,8 @@ from torch import Tensor
 from scorer.engine.engine import forward_rows
 from scorer.engine.golden import golden_z
 from scorer.model.bundle import ModelBundle
-from scorer.model.features import EncodedRow, NumericStatistics
+from scorer.model.features import EncodedRow
+from scorer.model.numeric_statistics import NumericStatistics
 from scorer.registry.version_store import version_name
 from stream.events import GateResult, WeightedExample
 from stream.first_copies import Copy, FirstCopies, FirstCopiesSnapshot

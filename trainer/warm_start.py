@@ -13,7 +13,7 @@ import torch
 
 from scorer.model.bundle import ModelBundle
 from scorer.model.device import prepare_device
-from scorer.model.features import NumericStatistics
+from scorer.model.numeric_statistics import NumericStatistics
 from scorer.model.settings import ModelSettings, Precision
 from scorer.registry.new_line import new_line_name, start_line
 from scorer.registry.registry import ModelRegistry

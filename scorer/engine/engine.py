@@ -13,8 +13,9 @@ from torch import Tensor
 
 from scorer.engine.averaged_heads import AveragedHeads
 from scorer.engine.batching import plan_micro_batches
+from scorer.model.batch import collate
 from scorer.model.bundle import ModelBundle
-from scorer.model.features import EncodedRow, collate
+from scorer.model.features import EncodedRow
 from scorer.model.settings import Precision
 from scorer.settings import ScorerSettings
 from stream.events import Impression

@@ -10,8 +10,8 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from scorer.engine.engine import arithmetic
+from scorer.model.batch import Batch
 from scorer.model.ctr_bert import CtrBert
-from scorer.model.features import Batch
 from scorer.model.settings import Precision
 
 MIN_SPEEDUP = 1.2

@@ -5,8 +5,9 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
-from scorer.live.live_models import LiveModels, ReleaseLoader
+from scorer.live.live_models import LiveModels
 from scorer.live.metrics import ModelMetrics
+from scorer.live.release_loader import ReleaseLoader
 from scorer.settings import ScorerSettings
 from stream.cluster.releases import ReleaseFollower
 from stream.events import Alias, ModelRelease

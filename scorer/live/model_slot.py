@@ -10,7 +10,7 @@ from torch import Tensor
 from scorer.engine.engine import Engine, forward_rows
 from scorer.engine.golden import golden_impressions, golden_problem, golden_z
 from scorer.model.bundle import ModelBundle
-from scorer.model.features import NumericStatistics
+from scorer.model.numeric_statistics import NumericStatistics
 from scorer.model.settings import Precision
 from scorer.registry.manifest import Manifest
 from scorer.registry.registry import ModelRegistry

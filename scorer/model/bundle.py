@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from scorer.model.ctr_bert import CtrBert
-from scorer.model.features import Featurizer, NumericStatistics
+from scorer.model.features import Featurizer
+from scorer.model.numeric_statistics import NumericStatistics
 from scorer.model.settings import Precision
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 from transformers.models.bert.modeling_bert import BertSelfAttention
 
-from scorer.model.features import Batch
+from scorer.model.batch import Batch
 from scorer.model.pretrained import read_pretrained
 from scorer.model.settings import ModelSettings, Pooling, TrainedPart
 

@@ -10,7 +10,8 @@ from scorer.model.bundle import ModelBundle
 from scorer.model.ctr_bert import CtrBert
 from scorer.model.device import prepare_device
 from scorer.model.feature_spec import feature_spec
-from scorer.model.features import Featurizer, NumericStatistics
+from scorer.model.features import Featurizer
+from scorer.model.numeric_statistics import NumericStatistics
 from scorer.model.pretrained import save_tokenizer
 from scorer.model.settings import ModelSettings
 from scorer.registry.version_store import version_name

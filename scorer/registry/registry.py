@@ -19,7 +19,8 @@ from safetensors.torch import load_file
 from scorer.engine.golden import golden_z
 from scorer.model.bundle import ModelBundle
 from scorer.model.ctr_bert import CtrBert, CtrConfig
-from scorer.model.features import TOKENIZER_FILE, Featurizer, NumericStatistics
+from scorer.model.features import TOKENIZER_FILE, Featurizer
+from scorer.model.numeric_statistics import NumericStatistics
 from scorer.registry.digests import file_problems
 from scorer.registry.manifest import Learned, Manifest
 from scorer.registry.version_files import (

@@ -16,7 +16,8 @@ from faust.types import TP, Message, StreamT
 
 from scorer.importance.running import REMEMBERED_ROWS
 from scorer.importance.strategies import build_strategy
-from scorer.live.live_models import LiveModels, ReleaseLoader
+from scorer.live.live_models import LiveModels
+from scorer.live.release_loader import ReleaseLoader
 from scorer.model.device import return_freed_memory
 from scorer.model.settings import ModelSettings
 from scorer.scoring.metrics import ScorerMetrics

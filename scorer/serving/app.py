@@ -19,7 +19,8 @@ from starlette.requests import ClientDisconnect
 
 from scorer.engine.engine import ScoredBatch
 from scorer.live.first_champion import FirstChampion
-from scorer.live.live_models import LiveModels, ReleaseLoader
+from scorer.live.live_models import LiveModels
+from scorer.live.release_loader import ReleaseLoader
 from scorer.measures.log_loss import sigmoid
 from scorer.model.settings import ModelSettings
 from scorer.serving.messages import (

@@ -16,8 +16,9 @@ import torch
 
 from scorer.engine.batching import plan_micro_batches
 from scorer.engine.engine import arithmetic
+from scorer.model.batch import collate
 from scorer.model.bundle import ModelBundle
-from scorer.model.features import EncodedRow, collate
+from scorer.model.features import EncodedRow
 from stream.events import WeightedExample
 from trainer.settings import TrainerSettings
 

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from scorer.engine.engine import arithmetic
+from scorer.model.batch import collate
 from scorer.model.ctr_bert import CtrBert
-from scorer.model.features import EncodedRow, NumericStatistics, collate
+from scorer.model.features import EncodedRow
+from scorer.model.numeric_statistics import NumericStatistics
 from scorer.model.settings import Precision
 from trainer.learning.loss import weighted_log_loss
 from trainer.settings import TrainerSettings

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scorer.engine.engine import Engine, arithmetic, forward_rows
-from scorer.model.features import collate
+from scorer.model.batch import collate
 from scorer.registry.version_store import version_name
 from scorer.settings import ScorerSettings
 from tests.doubles import TINY_LINE, tiny_bundle, tiny_impression

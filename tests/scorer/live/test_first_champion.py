@@ -4,8 +4,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from scorer.live.first_champion import FirstChampion
-from scorer.live.live_models import ReleaseLoader
 from scorer.live.metrics import ModelMetrics
+from scorer.live.release_loader import ReleaseLoader
 from scorer.model.settings import ModelSettings
 from scorer.settings import ScorerSettings
 from tests.scorer.live.test_live_models import BrokenFollower, Published

@@ -2,7 +2,8 @@ import pytest
 import torch
 from transformers import BertModel
 
-from scorer.model.features import NumericStatistics, collate
+from scorer.model.batch import collate
+from scorer.model.numeric_statistics import NumericStatistics
 from tests.doubles import TinyModel, tiny_bundle, tiny_impression
 
 

@@ -8,7 +8,8 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from scorer.importance.strategies import build_strategy
-from scorer.live.live_models import LiveModels, ReleaseLoader
+from scorer.live.live_models import LiveModels
+from scorer.live.release_loader import ReleaseLoader
 from scorer.scoring.agent import ScorerAgent
 from scorer.scoring.metrics import ScorerMetrics
 from scorer.scoring.micro_batch import RawRow

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scorer.model.features import FeatureSpec
+from scorer.model.feature_spec import FeatureSpec
 from stream.events import GateResult
 from trainer.plans.plan import Plan
 from trainer.state.contract import Contract

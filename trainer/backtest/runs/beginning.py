@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from scorer.model.bundle import ModelBundle
-from scorer.model.features import NumericStatistics
+from scorer.model.numeric_statistics import NumericStatistics
 from scorer.registry.new_line import start_line
 from scorer.registry.version_store import version_name
 from stream.codec import decoded
