@@ -15,12 +15,12 @@ from stream.events import Alias
 from stream.play.recorded_log import read_log
 from stream.settings import JoinSettings, KafkaSettings
 from stream.topics import topic_name
-from trainer.plans.gone_examples import skip_lost
 from trainer.plans.source import edge_offsets, write_dead_letters
 from trainer.process import kafka_publisher, live_start, now_ms, sole_writer
 from trainer.promotion.publication import Publisher
 from trainer.settings import TrainerSettings
 from trainer.state.checkpoint import CheckpointError, current_line, load_latest
+from trainer.state.gone_examples import skip_lost
 from trainer.warm_start import init_model_line, labels_of, warm_start
 
 

@@ -25,12 +25,13 @@ from trainer.failures import Failed, attempt
 from trainer.learning.replay_buffer import ReplayBuffer
 from trainer.learning.replay_weights import Replay, weigh_replayed
 from trainer.learning.update import Learner, LearningRow, UpdateReport
-from trainer.plans.plan import Plan, Record
+from trainer.plans.example_record import ExampleRecord
 from trainer.promotion.gate import Evidence, JudgedRows, first_evidence, held, judge
 from trainer.settings import GateSettings, TrainerSettings
 from trainer.state.checkpoint import Checkpoint
 from trainer.state.ledger_segments import LedgerRow, Outcome, SegmentReference
 from trainer.state.line_state import Knowledge, LineState
+from trainer.state.plan import Plan
 
 SELECTION_SALT = "selection"
 
@@ -110,7 +111,7 @@ class ModelLine:
         """Return the present weights as the version they would be published as."""
         return replace(self._bundle, version=version_name(self.state.line, self.state.number), digests={})
 
-    def admit(self, records: Sequence[Record]) -> PlanRows:
+    def admit(self, records: Sequence[ExampleRecord]) -> PlanRows:
         """Tell first copies from repeats and late rows, choose what is learned, and make model inputs once."""
         found: dict[Copy, list[WeightedExample]] = {"new": [], "repeat": [], "late": []}
         for record in records:

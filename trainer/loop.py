@@ -14,8 +14,8 @@ from trainer.failures import Failed, attempt
 from trainer.learning.probe import ProbeSet
 from trainer.line import LearnReport, ModelLine, PlanRows
 from trainer.metrics import TrainerMetrics
-from trainer.plans.plan import Plan, PlanStore, Record, cut_plan
-from trainer.plans.planner import ExampleSource, Planner
+from trainer.plans.example_record import ExampleRecord
+from trainer.plans.planner import ExampleSource, Planner, cut_plan
 from trainer.promotion.commands import Command, CommandInbox, CommandResult
 from trainer.promotion.publication import Publisher
 from trainer.serving import Serving
@@ -24,6 +24,7 @@ from trainer.state.checkpoint import CheckpointError, CheckpointStore
 from trainer.state.failpoints import Failpoints
 from trainer.state.ledger_chain import FAN_IN, merge_segments, sweep_segments
 from trainer.state.ledger_segments import write_segment
+from trainer.state.plan import Plan, PlanStore
 
 _POLL_SECONDS = 0.2
 """How long a poll waits: short, so that commands and signals are seen soon."""
@@ -151,7 +152,7 @@ class Trainer:
         self._failpoints.pass_through("plan_written")
         self._update(plan, records)
 
-    def _update(self, plan: Plan, records: list[Record]) -> None:
+    def _update(self, plan: Plan, records: list[ExampleRecord]) -> None:
         """Run the update of a plan. Each step may crash; the restart repeats all of them with the same result.
 
         1. The plan is on disk before this begins: which records, which seed.

@@ -5,7 +5,7 @@ from functools import partial
 
 from stream.cluster.outage import Outage
 from trainer.loop import CommittingSource
-from trainer.plans.plan import Record
+from trainer.plans.example_record import ExampleRecord
 from trainer.promotion.commands import Command, CommandInbox, CommandResult
 
 
@@ -25,7 +25,7 @@ class PatientSource:
         """Go to the given next offset of every partition."""
         self._outage.through(partial(self._source.seek, offsets))
 
-    def poll(self, timeout_seconds: float, partitions: Collection[int]) -> list[Record]:
+    def poll(self, timeout_seconds: float, partitions: Collection[int]) -> list[ExampleRecord]:
         """Return records of the wanted partitions, in offset order inside each."""
         return self._outage.through(partial(self._source.poll, timeout_seconds, partitions))
 

@@ -25,7 +25,6 @@ from trainer.line import ModelLine
 from trainer.loop import Edges, Stores, Trainer
 from trainer.metrics import TrainerMetrics
 from trainer.patient_edges import PatientInbox, PatientSource
-from trainer.plans.plan import PlanStore
 from trainer.plans.source import KafkaExampleSource, edge_offsets
 from trainer.promotion.commands import KafkaCommandInbox, end_of_commands
 from trainer.promotion.gate import first_judgement
@@ -35,6 +34,7 @@ from trainer.state.checkpoint import checkpoint_store, current_line, line_direct
 from trainer.state.contract import check_contract, contract_of
 from trainer.state.failpoints import Failpoints
 from trainer.state.ledger import ledger_directory
+from trainer.state.plan import PlanStore
 from trainer.state.sound_version import load_sound_version
 from trainer.warm_start import Start, check_finished
 
@@ -102,7 +102,7 @@ def run_trainer(
         state = checkpoint.state
         check_finished(state, registry)
         bundle = load_sound_version(registry, state, device=device, cached_segments=model.cached_segments)
-        source = connections.enter_context(closing(KafkaExampleSource(kafka, metrics)))
+        source = connections.enter_context(closing(KafkaExampleSource(kafka, metrics.unreadable_records)))
         check_contract(state.contract, contract_of(model, bundle, source.num_partitions))
         outage = Outage(stop)
         commands = KafkaCommandInbox(kafka, state.command_offset, metrics.unusable_commands.inc)

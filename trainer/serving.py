@@ -11,7 +11,6 @@ from stream.events import Alias, GateResult
 from trainer.failures import Failed, attempt
 from trainer.line import ModelLine, PlanRows, weights_of
 from trainer.metrics import GateMetrics
-from trainer.plans.plan import Plan
 from trainer.promotion.commands import Command
 from trainer.promotion.gate import held
 from trainer.promotion.publication import Publisher
@@ -19,6 +18,7 @@ from trainer.settings import GateSettings
 from trainer.state.checkpoint import CheckpointError, CheckpointStore
 from trainer.state.failpoints import Failpoints
 from trainer.state.line_state import verdict
+from trainer.state.plan import Plan
 
 
 class Serving:

@@ -23,7 +23,6 @@ from stream.join.label_join import join_log
 from stream.settings import JoinSettings
 from trainer.learning.update import Learner, LearningRow
 from trainer.line import first_checkpoint
-from trainer.plans.plan import PlanStore
 from trainer.promotion.publication import Publisher
 from trainer.settings import TrainerSettings
 from trainer.state.checkpoint import (
@@ -36,6 +35,7 @@ from trainer.state.checkpoint import (
 )
 from trainer.state.contract import contract_of
 from trainer.state.line_state import Knowledge, LineState
+from trainer.state.plan import PlanStore
 
 _CHUNK_BATCHES = 16
 """Batches that are learned between two reports of progress; rows are shuffled within them only."""

@@ -51,12 +51,12 @@ from trainer.backtest.runs.predictions import Predictions, write_predictions
 from trainer.backtest.runs.results import Results, ResultsError
 from trainer.backtest.runs.rounds import rounds_table
 from trainer.learning.replay_buffer import ReplayBuffer
-from trainer.plans.plan import Plan, PlanStore
 from trainer.promotion.commands import Command, decode_command
 from trainer.settings import TrainerSettings
 from trainer.state.checkpoint import CheckpointError, CheckpointStore, current_line
 from trainer.state.ledger_chain import read_segments
 from trainer.state.ledger_segments import LedgerRow, SegmentReference, write_segment
+from trainer.state.plan import Plan, PlanStore
 from trainer.tuning.settings_file import write_settings_file
 
 DEEP = 20_000
@@ -508,7 +508,7 @@ DECODERS: dict[str, list[Decoder]] = {
         Decoder("a checkpoint's tensors", *_damaged_checkpoint("tensors.safetensors"), (CheckpointError,)),
         Decoder("current_line", _fixed(b"0badcafe"), _in_file("line", _line), (CheckpointError,)),
     ],
-    "trainer/plans/plan.py": [
+    "trainer/state/plan.py": [
         Decoder("PlanStore.read", _plan, _in_file("plan-00000001.json", _read_plan), (ValueError,))
     ],
     "trainer/state/ledger_segments.py": [Decoder("read_segments", _segment, _read_segment, (ValueError,))],

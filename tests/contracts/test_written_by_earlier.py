@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pyarrow.parquet as pq
 import pytest
+from trainer.plans.plan import Plan, PlanStore, Record
 
 from scorer.engine.engine import forward_rows
 from scorer.engine.golden import golden_problem, golden_z
@@ -28,7 +29,6 @@ from stream.play.ledger import read_producer_ledger
 from tests.trainer.rig import Rig
 from trainer.backtest.runs.results import Results
 from trainer.line import ModelLine
-from trainer.plans.plan import Plan, PlanStore, Record
 from trainer.promotion.commands import CommandResult, decode_command
 from trainer.settings import GateSettings, TrainerSettings
 from trainer.state.checkpoint import checkpoint_store, current_line, line_directory

@@ -18,7 +18,7 @@ from trainer.learning.update import Learner
 from trainer.line import ModelLine, first_checkpoint
 from trainer.loop import Edges, Stores, Trainer
 from trainer.metrics import TrainerMetrics
-from trainer.plans.plan import PlanStore, Record
+from trainer.plans.example_record import ExampleRecord
 from trainer.promotion.commands import Command, CommandResult
 from trainer.promotion.publication import Publisher
 from trainer.settings import GateSettings, TrainerSettings
@@ -27,6 +27,7 @@ from trainer.state.contract import contract_of
 from trainer.state.failpoints import Failpoints
 from trainer.state.ledger import ledger_directory
 from trainer.state.line_state import Knowledge, LineState
+from trainer.state.plan import PlanStore
 
 TINY_SETTINGS = ModelSettings(max_query_tokens=8, max_item_tokens=16, max_tokens=40)
 START_MS = 1_700_000_000_000
@@ -49,10 +50,10 @@ def example(index: int, *, label: int | None = None, **changes: object) -> Weigh
 @cache
 def recorded_log(
     num_rows: int, *, rows_per_record: int = 8, num_partitions: int = 2, seed: int = 0
-) -> tuple[Record, ...]:
+) -> tuple[ExampleRecord, ...]:
     """Return a log whose records have random sizes, partitions and repeats, in offset order inside each partition."""
     random = np.random.default_rng(seed)
-    records: list[Record] = []
+    records: list[ExampleRecord] = []
     next_offset = [0] * num_partitions
     index = 0
     while index < num_rows:
@@ -62,7 +63,7 @@ def recorded_log(
             rows += records[int(random.integers(len(records)))].rows[:2]
         partition = int(random.integers(num_partitions))
         time_ms = START_MS + index * 10 + int(random.integers(100))
-        records.append(Record(partition, next_offset[partition], time_ms, tuple(rows)))
+        records.append(ExampleRecord(partition, next_offset[partition], time_ms, tuple(rows)))
         next_offset[partition] += 1
     return tuple(records)
 
@@ -70,7 +71,7 @@ def recorded_log(
 class MemoryLog:
     """A log of weighted examples in memory; `poll` gives a few records of each partition at a time."""
 
-    def __init__(self, records: Sequence[Record], *, num_partitions: int = 2, records_per_poll: int = 3) -> None:
+    def __init__(self, records: Sequence[ExampleRecord], *, num_partitions: int = 2, records_per_poll: int = 3) -> None:
         self.records = list(records)
         self.committed: dict[int, int] = {}
         self._positions = dict.fromkeys(range(num_partitions), 0)
@@ -79,8 +80,8 @@ class MemoryLog:
     def seek(self, offsets: Mapping[int, int]) -> None:
         self._positions = dict(offsets)
 
-    def poll(self, timeout_seconds: float, partitions: Collection[int]) -> list[Record]:
-        polled: list[Record] = []
+    def poll(self, timeout_seconds: float, partitions: Collection[int]) -> list[ExampleRecord]:
+        polled: list[ExampleRecord] = []
         for partition in partitions:
             rest = [r for r in self.records if r.partition == partition and r.offset >= self._positions[partition]]
             taken = rest[: self._records_per_poll]
@@ -143,7 +144,7 @@ class Rig:
     def __init__(
         self,
         directory: Path,
-        records: Sequence[Record],
+        records: Sequence[ExampleRecord],
         *,
         settings: TrainerSettings | None = None,
         gate: GateSettings | None = None,

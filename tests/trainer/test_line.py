@@ -9,7 +9,8 @@ from stream.events import RoleScore
 from tests.doubles import tiny_labeled
 from tests.trainer.rig import START_MS, Rig, example, recorded_log
 from trainer.line import ModelLine, is_selected, weights_of
-from trainer.plans.plan import Record, cut_plan
+from trainer.plans.example_record import ExampleRecord
+from trainer.plans.planner import cut_plan
 from trainer.settings import GateSettings, TrainerSettings
 from trainer.state.line_state import Knowledge
 
@@ -25,7 +26,7 @@ def line(rig):
 
 
 def record_of(*examples, offset=0):
-    return Record(0, offset, START_MS, tuple(examples))
+    return ExampleRecord(0, offset, START_MS, tuple(examples))
 
 
 def plan_of(line, records):

@@ -11,9 +11,10 @@ from stream.events import RoleScore
 from tests.doubles import tiny_bundle
 from tests.full_disk import no_file_larger_than
 from tests.trainer.rig import START_MS, Rig, example, recorded_log
-from trainer.plans.plan import PlanStore, Record
+from trainer.plans.example_record import ExampleRecord
 from trainer.settings import GateSettings, TrainerSettings
 from trainer.state.ledger import read_ledger
+from trainer.state.plan import PlanStore
 
 LINE = "00000000"
 ALWAYS = {"inclusion_probability": 1.0}
@@ -21,7 +22,7 @@ ALWAYS = {"inclusion_probability": 1.0}
 
 def one_partition(plans):
     """Return a log of one record a plan, all in partition 0."""
-    return [Record(0, offset, START_MS + offset * 1000, tuple(rows)) for offset, rows in enumerate(plans)]
+    return [ExampleRecord(0, offset, START_MS + offset * 1000, tuple(rows)) for offset, rows in enumerate(plans)]
 
 
 def scarves(start, *, num_rows=64, flip=False, skilled=True):
@@ -513,6 +514,6 @@ def test_a_paused_trainer_shows_how_its_lag_grows(tmp_path):
     rig.inbox.send("pause")
     steps(rig, 1)
     assert rig.metrics.lag.labels("0")._value.get() == 1
-    rig.log.records += [Record(0, 1, START_MS, ()), Record(0, 2, START_MS, ())]
+    rig.log.records += [ExampleRecord(0, 1, START_MS, ()), ExampleRecord(0, 2, START_MS, ())]
     steps(rig, 1)
     assert rig.metrics.lag.labels("0")._value.get() == 3

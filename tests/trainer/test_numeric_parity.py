@@ -4,18 +4,18 @@ import pytest
 from scorer.engine.golden import golden_z
 from tests.doubles import tiny_labeled
 from tests.trainer.rig import START_MS, Rig, example
-from trainer.plans.plan import Record
+from trainer.plans.example_record import ExampleRecord
 
 NAMES = ("rating", "price", "age")
 
 
-def log_with_numbers(num_records: int) -> list[Record]:
+def log_with_numbers(num_records: int) -> list[ExampleRecord]:
     def row(index: int) -> object:
         numbers = {"rating": 1.0 + index % 5, "price": 10.0 * index, "age": 0.01 * index}
         return example(index, labeled=tiny_labeled(index, numeric=numbers))
 
     return [
-        Record(0, number, START_MS + number, tuple(row(8 * number + k) for k in range(8)))
+        ExampleRecord(0, number, START_MS + number, tuple(row(8 * number + k) for k in range(8)))
         for number in range(num_records)
     ]
 

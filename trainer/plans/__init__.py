@@ -1,1 +1,1 @@
-"""What an update learns from, written down before it learns."""
+"""What an update learns from: the log, read in one order and cut."""

@@ -1,11 +1,13 @@
 """The planner: reads `weighted-examples` until the next plan is full, or reads a plan that a crash interrupted."""
 
-from collections.abc import Callable, Collection, Mapping
+import hashlib
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
-from trainer.plans.plan import Plan, Record, in_plan_order
+from trainer.plans.example_record import ExampleRecord, in_plan_order
 from trainer.plans.record_merger import RecordMerger
 from trainer.settings import TrainerSettings
+from trainer.state.plan import Plan
 
 
 class ExampleSource(Protocol):
@@ -14,7 +16,7 @@ class ExampleSource(Protocol):
     def seek(self, offsets: Mapping[int, int]) -> None:
         """Go to the given next offset of every partition."""
 
-    def poll(self, timeout_seconds: float, partitions: Collection[int]) -> list[Record]:
+    def poll(self, timeout_seconds: float, partitions: Collection[int]) -> list[ExampleRecord]:
         """Return records of the wanted partitions, in offset order inside each; wait at most the time-out."""
 
     def positions(self) -> dict[int, int]:
@@ -22,6 +24,30 @@ class ExampleSource(Protocol):
 
     def ends(self) -> dict[int, int]:
         """Return the present end offset, by partition."""
+
+
+def cut_plan(number: int, first: Mapping[int, int], records: Sequence[ExampleRecord], *, line: str, seed: int) -> Plan:
+    """Return the plan that takes exactly these records.
+
+    Args:
+        number: Which update this is, from 1.
+        first: Next offset by partition before the records.
+        records: What the update learns from; at least one.
+        line: The model line: two lines with one seed shuffle differently.
+        seed: The trainer's seed.
+    """
+    after = dict(first)
+    for record in records:
+        after[record.partition] = max(after[record.partition], record.offset + 1)
+    digest = hashlib.blake2b(f"{line}/{seed}/{number}".encode(), digest_size=7).digest()
+    return Plan(
+        number=number,
+        first=dict(first),
+        next=after,
+        num_rows=sum(len(record.rows) for record in records),
+        newest_ms=max(record.timestamp_ms for record in records),
+        seed=int.from_bytes(digest),
+    )
 
 
 class Planner:
@@ -45,12 +71,12 @@ class Planner:
         self._settings = settings
         self._clock = clock
         self._merger = RecordMerger(offsets)
-        self._taken: list[Record] = []
+        self._taken: list[ExampleRecord] = []
         self._num_rows = 0
         self._since: float | None = None
         source.seek(offsets)
 
-    def collect(self, timeout_seconds: float) -> list[Record] | None:
+    def collect(self, timeout_seconds: float) -> list[ExampleRecord] | None:
         """Read for at most the time-out and return the records of the next plan once they are complete."""
         for arrived in self._source.poll(timeout_seconds, self._wanted()):
             self._merger.add(arrived)
@@ -72,10 +98,10 @@ class Planner:
         """Read nothing for the time-out, but keep the connection alive."""
         self._source.poll(timeout_seconds, [])
 
-    def read(self, plan: Plan, stop: Callable[[], bool]) -> list[Record] | None:
+    def read(self, plan: Plan, stop: Callable[[], bool]) -> list[ExampleRecord] | None:
         """Return the records of a plan that was cut before, or None when asked to stop before they are all there."""
         self._source.seek(plan.first)
-        records: list[Record] = []
+        records: list[ExampleRecord] = []
         while any(self._source.positions()[partition] < end for partition, end in plan.next.items()):
             if stop():
                 return None
@@ -85,13 +111,13 @@ class Planner:
         self._merger = RecordMerger(plan.next)
         return in_plan_order(record for record in records if record.offset < plan.next[record.partition])
 
-    def _pop(self, ends: dict[int, int]) -> Record | None:
+    def _pop(self, ends: dict[int, int]) -> ExampleRecord | None:
         # The broker is asked for end offsets only once some partition has nothing left to show, and once a call.
         if not ends and self._merger.has_empty_partition():
             ends |= self._source.ends()
         return self._merger.pop(ends)
 
-    def _take(self) -> list[Record]:
+    def _take(self) -> list[ExampleRecord]:
         # The canonical order, which may differ from the order of arrival where record times run backwards.
         records = in_plan_order(self._taken)
         self._taken.clear()

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Mapping
 
-from trainer.plans.plan import Record, merge_key
+from trainer.plans.example_record import ExampleRecord, merge_key
 
 
 class RecordMerger:
@@ -15,10 +15,10 @@ class RecordMerger:
 
     def __init__(self, partitions: Mapping[int, int]) -> None:
         """Start at the given next offset of each partition."""
-        self._heads: dict[int, deque[Record]] = {partition: deque() for partition in partitions}
+        self._heads: dict[int, deque[ExampleRecord]] = {partition: deque() for partition in partitions}
         self._read_to = dict(partitions)
 
-    def add(self, record: Record) -> None:
+    def add(self, record: ExampleRecord) -> None:
         """Take in a record as it arrives; a partition's records arrive in offset order."""
         if record.offset < self._read_to[record.partition]:
             message = (
@@ -32,7 +32,7 @@ class RecordMerger:
         """Note that nothing before `offset` is still to come, though no record stood there (a transaction marker)."""
         self._read_to[partition] = max(self._read_to[partition], offset)
 
-    def pop(self, ends: Mapping[int, int]) -> Record | None:
+    def pop(self, ends: Mapping[int, int]) -> ExampleRecord | None:
         """Return the next record, or None while a partition might still show an older one.
 
         Args:

@@ -7,15 +7,14 @@ import structlog
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError, OffsetOutOfRangeError
 from kafka.structs import OffsetAndMetadata
+from prometheus_client import Counter
 
-from stream.dead_letters import Record as DeadLetter
-from stream.dead_letters import dead_letter, dead_letter_headers
+from stream.dead_letters import Record, dead_letter, dead_letter_headers
 from stream.events import EventError
 from stream.example_batch import decode_examples
 from stream.settings import KafkaSettings
 from stream.topics import topic_name
-from trainer.metrics import TrainerMetrics
-from trainer.plans.plan import Record
+from trainer.plans.example_record import ExampleRecord
 
 _SEND_SECONDS = 30.0
 
@@ -32,15 +31,15 @@ class KafkaExampleSource:
 
     Args:
         kafka: Cluster and topic prefix.
-        metrics: Counts unreadable records.
+        unreadable: Counts unreadable records by reason.
 
     Raises:
         SourceError: the topic does not exist.
     """
 
-    def __init__(self, kafka: KafkaSettings, metrics: TrainerMetrics) -> None:
+    def __init__(self, kafka: KafkaSettings, unreadable: Counter) -> None:
         self._kafka = kafka
-        self._metrics = metrics
+        self._unreadable = unreadable
         self._topic = topic_name("weighted-examples", kafka)
         self._consumer = example_consumer(kafka)
         try:
@@ -66,7 +65,7 @@ class KafkaExampleSource:
         for partition, offset in offsets.items():
             self._consumer.seek(self._at(partition), offset)
 
-    def poll(self, timeout_seconds: float, partitions: Collection[int]) -> list[Record]:
+    def poll(self, timeout_seconds: float, partitions: Collection[int]) -> list[ExampleRecord]:
         """Return records of the wanted partitions, in offset order inside each.
 
         Raises:
@@ -133,16 +132,16 @@ class KafkaExampleSource:
                 )
                 raise SourceError(message)
 
-    def _decode(self, raw: Any) -> Record:
+    def _decode(self, raw: Any) -> ExampleRecord:
         try:
             rows = tuple(decode_examples(raw.value))
         except EventError as error:
             self._bury(raw, error)
             rows = ()
-        return Record(raw.partition, raw.offset, raw.timestamp, rows)
+        return ExampleRecord(raw.partition, raw.offset, raw.timestamp, rows)
 
     def _bury(self, raw: Any, error: EventError) -> None:
-        self._metrics.unreadable_records.labels(error.reason).inc()
+        self._unreadable.labels(error.reason).inc()
         structlog.get_logger(__name__).error(
             "record_unreadable", partition=raw.partition, offset=raw.offset, reason=error.reason, message=str(error)
         )
@@ -165,7 +164,7 @@ class KafkaExampleSource:
         return TopicPartition(self._topic, partition)
 
 
-def write_dead_letters(kafka: KafkaSettings, letters: Sequence[DeadLetter]) -> None:
+def write_dead_letters(kafka: KafkaSettings, letters: Sequence[Record]) -> None:
     """Send dead letters, and return when they are confirmed."""
     producer = KafkaProducer(**kafka.client_options(), acks="all")
     try:

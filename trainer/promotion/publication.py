@@ -11,8 +11,8 @@ from scorer.registry.manifest import Learned
 from scorer.registry.registry import ModelRegistry
 from scorer.registry.version_store import ALIASES, RegistryError
 from stream.events import Alias, GateResult, ModelRelease
-from trainer.plans.plan import Plan
 from trainer.state.line_state import Knowledge
+from trainer.state.plan import Plan
 
 Reason = Literal["initialised", "warm_started", "promoted", "rolled_back"]
 Value = TypeVar("Value")

@@ -1,1 +1,1 @@
-"""What survives a crash."""
+"""What survives a crash: plans, checkpoints, the ledger."""

@@ -14,9 +14,9 @@ import msgspec
 
 from stream.cluster.gone_records import GoneRange
 from stream.events import GateResult
-from trainer.plans.plan import Plan
 from trainer.state.contract import Contract
 from trainer.state.ledger_segments import SegmentReference
+from trainer.state.plan import Plan
 
 Verdict = Literal["promote", "hold", "restore"]
 Gap = dict[int, tuple[int, int]]

@@ -19,7 +19,8 @@ from trainer.learning.replay_weights import (
     recency_weights,
     weigh_replayed,
 )
-from trainer.plans.plan import Record, cut_plan
+from trainer.plans.example_record import ExampleRecord
+from trainer.plans.planner import cut_plan
 from trainer.settings import TrainerSettings
 
 SETTINGS = TrainerSettings(replay_half_life_seconds=60.0)
@@ -48,7 +49,7 @@ def shown(text, numbers, **changes):
 
 
 def learn(line, offset, examples):
-    records = [Record(0, offset, START_MS, tuple(examples))]
+    records = [ExampleRecord(0, offset, START_MS, tuple(examples))]
     plan = cut_plan(offset + 1, line.state.offsets, records, line=line.state.line, seed=0)
     return line.learn(line.admit(records), plan)
 

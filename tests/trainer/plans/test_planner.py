@@ -2,8 +2,7 @@ import itertools
 
 from tests.doubles import ManualClock
 from tests.trainer.rig import MemoryLog, recorded_log
-from trainer.plans.plan import cut_plan
-from trainer.plans.planner import Planner
+from trainer.plans.planner import Planner, cut_plan
 from trainer.settings import TrainerSettings
 
 START = {0: 0, 1: 0}
@@ -94,3 +93,26 @@ def test_an_idle_planner_reads_nothing():
     log = MemoryLog(recorded_log(200))
     planner_over(log).idle(0.0)
     assert log.positions() == START
+
+
+def test_a_plan_covers_its_records_and_nothing_else():
+    records = recorded_log(100)
+    plan = cut_plan(1, {0: 0, 1: 0}, records, line="00000000", seed=0)
+    assert plan.next == {p: max(r.offset for r in records if r.partition == p) + 1 for p in (0, 1)}
+    assert plan.num_rows == sum(len(record.rows) for record in records)
+    assert plan.newest_ms == max(record.timestamp_ms for record in records)
+
+
+def test_a_partition_without_records_stays_where_it_was():
+    records = [record for record in recorded_log(50) if record.partition == 0]
+    assert cut_plan(1, {0: 0, 1: 7}, records, line="00000000", seed=0).next[1] == 7
+
+
+def test_seeds_differ_between_updates_and_between_lines():
+    records = recorded_log(20)
+    seeds = {
+        cut_plan(number, {0: 0, 1: 0}, records, line=line, seed=0).seed
+        for number in (1, 2)
+        for line in ("00000000", "11111111")
+    }
+    assert len(seeds) == 4

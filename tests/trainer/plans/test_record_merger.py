@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trainer.rig import MemoryLog, recorded_log
-from trainer.plans.plan import in_plan_order
+from trainer.plans.example_record import in_plan_order
 from trainer.plans.record_merger import RecordMerger
 
 

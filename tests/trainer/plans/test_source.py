@@ -32,7 +32,7 @@ def write_log(kafka, recorded):
 
 @pytest.fixture
 def source(kafka):
-    source = KafkaExampleSource(kafka, TrainerMetrics(CollectorRegistry()))
+    source = KafkaExampleSource(kafka, TrainerMetrics(CollectorRegistry()).unreadable_records)
     yield source
     source.close()
 
@@ -117,7 +117,7 @@ def test_an_offset_beyond_the_end_says_that_the_topic_was_made_anew(source):
 def test_a_missing_topic_names_the_command_that_makes_it(kafka):
     elsewhere = KafkaSettings(bootstrap=kafka.bootstrap, topic_prefix="nowhere.", partitions=2)
     with pytest.raises(SourceError, match="millstream topics apply"):
-        KafkaExampleSource(elsewhere, TrainerMetrics(CollectorRegistry()))
+        KafkaExampleSource(elsewhere, TrainerMetrics(CollectorRegistry()).unreadable_records)
 
 
 def test_committed_offsets_show_on_the_group(kafka, source):

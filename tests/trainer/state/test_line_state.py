@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 
 from scorer.model.feature_spec import FeatureSpec
 from stream.events import GateResult
-from trainer.plans.plan import Plan
 from trainer.state.contract import Contract
 from trainer.state.line_state import MAX_EARLIER, MAX_GAPS, Knowledge, LineState, verdict
+from trainer.state.plan import Plan
 
 LINE = "0badcafe"
 

@@ -15,7 +15,7 @@ from trainer.backtest.runs.frozen_scores import FrozenScores
 from trainer.backtest.runs.predictions import Predictions
 from trainer.backtest.runs.showing import Showing, ShownRow
 from trainer.backtest.runs.streams import StreamRow
-from trainer.plans.plan import Record
+from trainer.plans.example_record import ExampleRecord
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class ScoredRecord:
         live_version: Number of the version that scored them.
     """
 
-    record: Record
+    record: ExampleRecord
     rows: list[ShownRow]
     first_row: int
     live_version: int
@@ -118,7 +118,7 @@ class OfflineScorer:
             examples += self._scoring.score(batch, lambda due_ms=due_ms: due_ms)  # type: ignore[misc]
         newest_ms = max(shown.row.labeled.label_due_ms for shown in rows)
         self._showing.show(newest_ms, self._scoring.live)
-        record = Record(partition=0, offset=self._number, timestamp_ms=newest_ms, rows=tuple(examples))
+        record = ExampleRecord(partition=0, offset=self._number, timestamp_ms=newest_ms, rows=tuple(examples))
         _, live_version = parse_version(examples[0].live.version)
         scored = ScoredRecord(record, rows, self._first_row, live_version)
         self._number += 1

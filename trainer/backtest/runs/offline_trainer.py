@@ -8,9 +8,11 @@ from scorer.importance.stability import Stability
 from stream.events import GateResult
 from trainer.learning.probe import ProbeSet
 from trainer.line import LearnReport, ModelLine, PlanRows, weights_of
-from trainer.plans.plan import Plan, Record, cut_plan
+from trainer.plans.example_record import ExampleRecord
+from trainer.plans.planner import cut_plan
 from trainer.settings import GateSettings, TrainerSettings
 from trainer.state.line_state import verdict
+from trainer.state.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class OfflineTrainer:
         self._champion = weights_of(live.bundle)
         self._champion_knowledge = line.state.knowledge
 
-    def admit(self, record: Record) -> tuple[Plan, PlanRows]:
+    def admit(self, record: ExampleRecord) -> tuple[Plan, PlanRows]:
         """Return the plan that takes one record, and its rows told apart."""
         state = self.line.state
         plan = cut_plan(state.update + 1, state.offsets, [record], line=state.line, seed=self._settings.seed)

@@ -1,36 +1,14 @@
 """A plan: the fixed input of one update, written down before the update runs."""
 
-import hashlib
-import heapq
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from stream.codec import UndecodableError, from_json
 from stream.disk.durable_files import storing, write_durably
-from stream.events import WeightedExample
 
 _NAME = re.compile(r"plan-(\d{8})\.(json|refused)")
-
-
-@dataclass(frozen=True)
-class Record:
-    """One record of `weighted-examples`: the unit that a plan never splits.
-
-    Attributes:
-        partition: Its partition.
-        offset: Its offset there.
-        timestamp_ms: Kafka's record time.
-        rows: The examples in it; empty when the bytes could not be used.
-    """
-
-    partition: int
-    offset: int
-    timestamp_ms: int
-    rows: tuple[WeightedExample, ...]
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,46 +29,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     num_rows: int
     newest_ms: int
     seed: int
-
-
-def cut_plan(number: int, first: Mapping[int, int], records: Sequence[Record], *, line: str, seed: int) -> Plan:
-    """Return the plan that takes exactly these records.
-
-    Args:
-        number: Which update this is, from 1.
-        first: Next offset by partition before the records.
-        records: What the update learns from; at least one.
-        line: The model line: two lines with one seed shuffle differently.
-        seed: The trainer's seed.
-    """
-    after = dict(first)
-    for record in records:
-        after[record.partition] = max(after[record.partition], record.offset + 1)
-    digest = hashlib.blake2b(f"{line}/{seed}/{number}".encode(), digest_size=7).digest()
-    return Plan(
-        number=number,
-        first=dict(first),
-        next=after,
-        num_rows=sum(len(record.rows) for record in records),
-        newest_ms=max(record.timestamp_ms for record in records),
-        seed=int.from_bytes(digest),
-    )
-
-
-def in_plan_order(records: Iterable[Record]) -> list[Record]:
-    """Return the records in the one order an update sees them, however they arrived.
-
-    Offset order inside a partition; across partitions the oldest head first.
-    """
-    partitions: dict[int, list[Record]] = {}
-    for record in sorted(records, key=lambda record: record.offset):
-        partitions.setdefault(record.partition, []).append(record)
-    return list(heapq.merge(*(partitions[key] for key in sorted(partitions)), key=merge_key))
-
-
-def merge_key(record: Record) -> tuple[int, int, int]:
-    """Return what decides which of several partitions' heads comes first."""
-    return (record.timestamp_ms, record.partition, record.offset)
 
 
 class PlanStore:

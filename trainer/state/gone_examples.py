@@ -8,8 +8,8 @@ import msgspec
 
 from stream.cluster.gone_records import GoneRange, gone_letter, gone_range, tell_gone
 from stream.dead_letters import Record
-from trainer.plans.plan import PlanStore
 from trainer.state.checkpoint import checkpoint_store, current_line, line_directory
+from trainer.state.plan import PlanStore
 
 
 def skip_lost(

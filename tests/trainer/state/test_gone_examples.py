@@ -2,9 +2,9 @@ import pytest
 
 from stream.cluster.gone_records import GoneRange
 from tests.trainer.rig import Rig, recorded_log
-from trainer.plans.gone_examples import skip_lost
 from trainer.state.checkpoint import load_latest
 from trainer.state.failpoints import Failpoints
+from trainer.state.gone_examples import skip_lost
 from trainer.state.ledger import read_ledger
 
 TOPIC = "millstream.weighted-examples"
