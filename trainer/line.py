@@ -6,7 +6,6 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import cast
 
-import msgspec
 import numpy as np
 import structlog
 import torch
@@ -27,9 +26,10 @@ from trainer.learning.replay_weights import Replay, weigh_replayed
 from trainer.learning.update import Learner, LearningRow, UpdateReport
 from trainer.plans.example_record import ExampleRecord
 from trainer.promotion.gate import Evidence, JudgedRows, first_evidence, held, judge
+from trainer.promotion.policy import Verdict, verdict
 from trainer.settings import GateSettings, TrainerSettings
 from trainer.state.checkpoint import Checkpoint
-from trainer.state.ledger_segments import LedgerRow, Outcome, SegmentReference
+from trainer.state.ledger_segments import LedgerRow, Outcome
 from trainer.state.line_state import Knowledge, LineState
 from trainer.state.plan import Plan
 
@@ -81,14 +81,14 @@ class ModelLine:
         bundle: A version of this line, loaded from the registry; its model becomes the learner's.
         checkpoint: Where the line stood.
         settings: Of the trainer.
-        gate: Of the gate.
+        gate: When an update may serve; None lets every update serve whose weights are finite.
     """
 
     def __init__(
-        self, bundle: ModelBundle, checkpoint: Checkpoint, settings: TrainerSettings, gate: GateSettings
+        self, bundle: ModelBundle, checkpoint: Checkpoint, settings: TrainerSettings, gate: GateSettings | None
     ) -> None:
         self._settings = settings
-        self._gate = gate
+        self.gate = gate
         self._bundle = bundle
         self.learner = Learner(bundle.model, settings, bundle.precision)
         self.replay = ReplayBuffer(settings)
@@ -123,6 +123,9 @@ class ModelLine:
 
     def judge(self, rows: PlanRows, newest_ms: int) -> GateResult | None:
         """Judge the present weights on rows they have not learned; None while the evidence does not suffice."""
+        if self.gate is None:
+            is_finite = self.learner.is_finite()
+            return GateResult(decision="promote", reason="gate_off") if is_finite else held("non_finite", None)
         z_candidate, _ = forward_rows(self._bundle, rows.encoded, max_batch_tokens=self._settings.judge_batch_tokens)
         z_live = np.array([example.live.z for example in rows.first_copies], dtype=np.float64)
         label = np.array([example.labeled.label for example in rows.first_copies], dtype=np.float64)
@@ -135,10 +138,18 @@ class ModelLine:
         self.evidence = evidence
         if not self.learner.is_finite():
             return held("non_finite", evidence)
-        result = judge(evidence, self._gate)
+        result = judge(evidence, self.gate)
         if result and result.decision == "promote" and not all(map(math.isfinite, golden_z(self._bundle))):
             return held("golden_query", evidence)
         return result
+
+    def settle(self, result: GateResult) -> Verdict:
+        """Return what becomes of the weights; the evidence is used up, and unless they serve, a hold is counted."""
+        decided = verdict(result, self.state, self.gate)
+        self.forget_evidence()
+        if decided != "promote":
+            self.state = self.state.held()
+        return decided
 
     def forget_evidence(self) -> None:
         """Begin a new pool: a decision was made, or what it was gathered against no longer serves."""
@@ -191,21 +202,15 @@ class ModelLine:
         self.forget_evidence()
         return max(0, self.state.discarded_rows - before.discarded_rows)
 
-    def refer_to(self, segment: SegmentReference) -> None:
-        """Make a ledger segment the last one of the chain."""
-        self.state = msgspec.structs.replace(self.state, ledger=segment)
-
     def checkpoint(self) -> Checkpoint:
         """Return everything as one unit; tensors are views, so write it before anything learns again."""
         replay_state, replay_rows = self.replay.snapshot()
         evidence = self.evidence
-        self.state = msgspec.structs.replace(
-            self.state,
+        self.state = self.state.remembering(
             num_steps=self.learner.num_steps,
             statistics=self._bundle.statistics.to_json(),
             replay_state=replay_state,
-            evidence_since_ms=evidence.since_ms if evidence else None,
-            evidence_until_ms=evidence.until_ms if evidence else 0,
+            evidence_ms=(evidence.since_ms, evidence.until_ms) if evidence else (None, 0),
             num_newest_judged=evidence.newest.num_rows if evidence else 0,
         )
         arrays = {f"first_copies/{name}": array for name, array in self.first_copies.snapshot().items()}
@@ -247,7 +252,7 @@ def is_selected(example: WeightedExample) -> bool:
 
 def first_checkpoint(bundle: ModelBundle, learner: Learner, state: LineState) -> Checkpoint:
     """Return the checkpoint that a line's first update starts from."""
-    state = msgspec.structs.replace(state, num_steps=learner.num_steps, statistics=bundle.statistics.to_json())
+    state = state.remembering(num_steps=learner.num_steps, statistics=bundle.statistics.to_json())
     return Checkpoint(state, learner.tensors())
 
 

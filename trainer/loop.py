@@ -19,7 +19,7 @@ from trainer.plans.planner import ExampleSource, Planner, cut_plan
 from trainer.promotion.commands import Command, CommandInbox, CommandResult
 from trainer.promotion.publication import Publisher
 from trainer.serving import Serving
-from trainer.settings import GateSettings, TrainerSettings
+from trainer.settings import TrainerSettings
 from trainer.state.checkpoint import CheckpointError, CheckpointStore
 from trainer.state.failpoints import Failpoints
 from trainer.state.ledger_chain import FAN_IN, merge_segments, sweep_segments
@@ -85,7 +85,6 @@ class Trainer:
         stores: Plans, checkpoints and ledger.
         edges: What it talks to.
         settings: Of the trainer.
-        gate: Of the gate.
     """
 
     def __init__(
@@ -95,7 +94,6 @@ class Trainer:
         stores: Stores,
         edges: Edges,
         settings: TrainerSettings,
-        gate: GateSettings,
     ) -> None:
         self.line = line
         self._checkpoint_name = checkpoint_name
@@ -106,7 +104,6 @@ class Trainer:
             edges.publisher,
             stores.checkpoints,
             edges.metrics.gate,
-            gate,
             keep_versions=settings.keep_versions,
             failpoints=edges.failpoints,
         )
@@ -185,7 +182,7 @@ class Trainer:
             self._failpoints.pass_through("ledger_written")
             segment = merge_segments(self._stores.ledger, segment)
             self._failpoints.pass_through("ledger_merged")
-            self.line.refer_to(segment)
+            self.line.state = self.line.state.recorded(segment)
             self._write_checkpoint()  # 6
         self._failpoints.pass_through("checkpoint_written")
         self._source.commit(plan.next)  # 7

@@ -117,7 +117,7 @@ def run_trainer(
         )
         metrics.gone_records.set(sum(gone.num_records for gone in state.gone))
         line = ModelLine(bundle, checkpoint, settings, gate)
-        trainer = Trainer(line, checkpoint.name, stores, edges, settings, gate)
+        trainer = Trainer(line, checkpoint.name, stores, edges, settings)
         structlog.get_logger(__name__).info(
             "trainer_started",
             line=state.line,

@@ -13,11 +13,10 @@ from trainer.line import ModelLine, PlanRows, weights_of
 from trainer.metrics import GateMetrics
 from trainer.promotion.commands import Command
 from trainer.promotion.gate import held
+from trainer.promotion.policy import is_to_be_judged
 from trainer.promotion.publication import Publisher
-from trainer.settings import GateSettings
 from trainer.state.checkpoint import CheckpointError, CheckpointStore
 from trainer.state.failpoints import Failpoints
-from trainer.state.line_state import verdict
 from trainer.state.plan import Plan
 
 
@@ -29,7 +28,6 @@ class Serving:
         publisher: Versions, aliases and announcements.
         checkpoints: Where a champion's optimizer state may be.
         metrics: Of the gate.
-        gate: Of the gate.
         keep_versions: Versions that stay in the registry.
         failpoints: Where tests crash.
     """
@@ -40,7 +38,6 @@ class Serving:
         publisher: Publisher,
         checkpoints: CheckpointStore,
         metrics: GateMetrics,
-        gate: GateSettings,
         *,
         keep_versions: int,
         failpoints: Failpoints,
@@ -49,23 +46,20 @@ class Serving:
         self._publisher = publisher
         self._checkpoints = checkpoints
         self._metrics = metrics
-        self._gate = gate
         self._keep_versions = keep_versions
         self._failpoints = failpoints
         self._log = structlog.get_logger(__name__)
 
     def judge(self, rows: PlanRows, plan: Plan) -> GateResult | None:
         """Judge the present weights on rows they have not learned; None when there is nothing to decide."""
-        state = self._line.state
-        # Nothing learned since the champion: there is nothing to judge.
-        if state.promotions_stopped or state.rows_since_champion == 0:
+        if not is_to_be_judged(self._line.state):
             return None
         result = attempt(lambda: self._line.judge(rows, plan.newest_ms))
         if not isinstance(result, Failed):
             return result
         # What cannot be judged does not serve.
         self._log.error("judging_failed", update=plan.number - 1, exc_info=result.error)
-        return GateResult(decision="hold", reason="judging_failed")
+        return held("judging_failed", None)
 
     def decide(self, result: GateResult, plan: Plan, checkpoint_name: str) -> GateResult:
         """Carry out a judgement and return it, or the hold that it became.
@@ -75,19 +69,16 @@ class Serving:
             plan: The plan whose rows judged.
             checkpoint_name: The checkpoint that holds the weights.
         """
-        evidence = self._line.evidence
         if result.decision == "promote":
             try:
                 self._promote(result, plan, checkpoint_name)
             except RegistryError as error:
                 version = self._line.candidate().version
                 self._log.error("version_unpublishable", version=version, message=str(error))
-                result = held("unpublishable", evidence)
-        decided = verdict(result, self._line.state, self._gate.max_holds)
-        self._line.forget_evidence()
+                result = held("unpublishable", self._line.evidence)
+        decided = self._line.settle(result)
         if decided == "promote":
             return result
-        self._line.state = self._line.state.held()
         holds = self._line.state.holds_in_row
         self._log.warning("update_held", update=plan.number - 1, holds_in_row=holds, **msgspec.to_builtins(result))
         if decided == "restore":

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import msgspec
 import structlog
 import torch
 
@@ -128,15 +127,7 @@ def warm_start(
     learner = Learner(bundle.model, trainer, _precision(bundle, state, device), num_steps=state.num_steps)
     if state.number == 0:
         learn_log(list(rows), bundle, learner, trainer, progress)
-        state = msgspec.structs.replace(
-            state,
-            champion=version,
-            lineage=version,
-            number=1,
-            offsets=start.offsets,
-            first_offsets=start.offsets,
-            command_offset=start.command_offset,
-        )
+        state = state.warm_started(version, start.offsets, start.command_offset)
         _begin_line(trainer_dir, first_checkpoint(bundle, learner, state))
     else:
         learner.restore(checkpoint.tensors)

@@ -229,5 +229,4 @@ class Rig:
                 failpoints=self.failpoints,
             ),
             self.settings,
-            self.gate,
         )

@@ -4,8 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import msgspec
-
 from stream.cluster.gone_records import GoneRange, gone_letter, gone_range, tell_gone
 from stream.dead_letters import Record
 from trainer.state.checkpoint import checkpoint_store, current_line, line_directory
@@ -55,9 +53,7 @@ def skip_lost(
     if gone:
         write([gone_letter(found, "trainer") for found in gone])
         PlanStore(line_directory(trainer_dir, line) / "plans").clear()
-        moved = {partition: max(offset, beginnings[partition]) for partition, offset in offsets.items()}
-        state = msgspec.structs.replace(checkpoint.state, offsets=moved, gone=(*checkpoint.state.gone, *gone))
-        checkpoints.write(replace(checkpoint, state=state))
+        checkpoints.write(replace(checkpoint, state=checkpoint.state.skipped(gone)))
     for found in gone:
         tell_gone(found)
     return gone

@@ -1,24 +1,21 @@
 """The state of a model line, and the only ways in which it changes.
 
-Live trainer and backtest decide by the same `verdict` and move by the same transitions. The accounts hold after any
-sequence of them:
+Live trainer and backtest move by the same transitions. The accounts hold after any sequence of them:
 
     rows ever learned = base_rows + rows_since_champion + discarded_rows
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from stream.cluster.gone_records import GoneRange
-from stream.events import GateResult
 from trainer.state.contract import Contract
 from trainer.state.ledger_segments import SegmentReference
 from trainer.state.plan import Plan
 
-Verdict = Literal["promote", "hold", "restore"]
 Gap = dict[int, tuple[int, int]]
 """First offset and the one after the last, by partition of `weighted-examples`."""
 
@@ -125,6 +122,29 @@ class LineState(msgspec.Struct, frozen=True, kw_only=True):
             return self.earlier
         return _older((self.previous,) if self.previous else (), self.champion)
 
+    def warm_started(self, version: str, offsets: dict[int, int], command_offset: int) -> "LineState":
+        """Return the state after a log was learned: its version serves, and the live stream goes on from there.
+
+        Args:
+            version: What the weights will be published as, number 1 of the line.
+            offsets: Next offset of `weighted-examples` by partition.
+            command_offset: Next offset of `trainer-commands`.
+        """
+        return msgspec.structs.replace(
+            self,
+            champion=version,
+            lineage=version,
+            number=1,
+            offsets=offsets,
+            first_offsets=offsets,
+            command_offset=command_offset,
+        )
+
+    def skipped(self, gone: Sequence[GoneRange]) -> "LineState":
+        """Return the state in which the line stands after examples that are gone, and names them for ever."""
+        offsets = self.offsets | {one.partition: one.last + 1 for one in gone}
+        return msgspec.structs.replace(self, offsets=offsets, gone=(*self.gone, *gone))
+
     def learned(self, plan: Plan, num_rows: int) -> "LineState":
         """Return the state after a plan that taught so many rows."""
         return msgspec.structs.replace(
@@ -210,26 +230,43 @@ class LineState(msgspec.Struct, frozen=True, kw_only=True):
         """Return the state after the commands before an offset."""
         return msgspec.structs.replace(self, command_offset=offset)
 
+    def recorded(self, segment: SegmentReference) -> "LineState":
+        """Return the state in which a ledger segment is the last one of the chain."""
+        return msgspec.structs.replace(self, ledger=segment)
+
+    def remembering(
+        self,
+        *,
+        num_steps: int,
+        statistics: dict[str, Any],
+        replay_state: dict[str, Any] | None = None,
+        evidence_ms: tuple[int | None, int] = (None, 0),
+        num_newest_judged: int = 0,
+    ) -> "LineState":
+        """Return the state that goes beside the tensors of a checkpoint; the names are those of the attributes.
+
+        Args:
+            num_steps: As in the state.
+            statistics: As in the state.
+            replay_state: As in the state; None for an empty replay buffer.
+            evidence_ms: `evidence_since_ms` and `evidence_until_ms`.
+            num_newest_judged: As in the state.
+        """
+        return msgspec.structs.replace(
+            self,
+            num_steps=num_steps,
+            statistics=statistics,
+            replay_state=replay_state or {},
+            evidence_since_ms=evidence_ms[0],
+            evidence_until_ms=evidence_ms[1],
+            num_newest_judged=num_newest_judged,
+        )
+
     def _serving(self, version: str) -> "LineState":
         earlier = _older((*self.served_before, self.champion), version)[-MAX_EARLIER:]
         return msgspec.structs.replace(
             self, champion=version, previous=self.champion, earlier=earlier, champion_checkpoint=None
         )
-
-
-def verdict(result: GateResult, state: LineState, max_holds: int | None) -> Verdict:
-    """Return what a judgement means for a line.
-
-    Args:
-        result: The judgement.
-        state: The line's state before it.
-        max_holds: Holds in a row that bring the champion's weights back; None for any number.
-    """
-    if result.decision == "promote":
-        return "promote"
-    # Weights that are not finite cannot recover by learning on.
-    worn_out = max_holds is not None and state.holds_in_row + 1 >= max_holds
-    return "restore" if worn_out or result.reason == "non_finite" else "hold"
 
 
 def _older(versions: tuple[str, ...], than: str) -> tuple[str, ...]:

@@ -4,9 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scorer.model.feature_spec import FeatureSpec
-from stream.events import GateResult
 from trainer.state.contract import Contract
-from trainer.state.line_state import MAX_EARLIER, MAX_GAPS, Knowledge, LineState, verdict
+from trainer.state.line_state import MAX_EARLIER, MAX_GAPS, Knowledge, LineState
 from trainer.state.plan import Plan
 
 LINE = "0badcafe"
@@ -126,25 +125,6 @@ def test_a_state_of_an_older_release_goes_back_only_to_what_came_before(previous
     state = msgspec.json.decode(msgspec.json.encode(fields), type=LineState)
     assert state.served_before == earlier
     assert learn(state, 5).restored(state.champion, Knowledge()).discarded_rows == 5
-
-
-def judged(decision, reason="x"):
-    return GateResult(decision=decision, reason=reason)
-
-
-@pytest.mark.parametrize(
-    ("result", "holds", "max_holds", "expected"),
-    [
-        (judged("promote"), 4, 5, "promote"),
-        (judged("hold"), 3, 5, "hold"),
-        (judged("hold"), 4, 5, "restore"),
-        (judged("hold"), 400, None, "hold"),
-        (judged("hold", "non_finite"), 0, 5, "restore"),
-        (judged("hold", "non_finite"), 0, None, "restore"),
-    ],
-)
-def test_repeated_holds_and_weights_that_are_not_finite_bring_the_champion_back(result, holds, max_holds, expected):
-    assert verdict(result, new_line(holds_in_row=holds), max_holds) == expected
 
 
 STEPS = st.lists(

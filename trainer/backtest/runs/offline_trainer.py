@@ -10,8 +10,8 @@ from trainer.learning.probe import ProbeSet
 from trainer.line import LearnReport, ModelLine, PlanRows, weights_of
 from trainer.plans.example_record import ExampleRecord
 from trainer.plans.planner import cut_plan
-from trainer.settings import GateSettings, TrainerSettings
-from trainer.state.line_state import verdict
+from trainer.promotion.policy import is_to_be_judged
+from trainer.settings import TrainerSettings
 from trainer.state.plan import Plan
 
 
@@ -36,14 +36,12 @@ class OfflineTrainer:
     Args:
         line: The line after its warm start.
         live: Engine of the live version, with a model of its own that equals the line's.
-        gate: When an update may serve; None lets every update serve whose weights are finite.
         settings: Of the trainer.
     """
 
-    def __init__(self, line: ModelLine, live: Engine, gate: GateSettings | None, settings: TrainerSettings) -> None:
+    def __init__(self, line: ModelLine, live: Engine, settings: TrainerSettings) -> None:
         self.line = line
         self._live = live
-        self._gate = gate
         self._settings = settings
         self._probe = ProbeSet(settings)
         self._champion = weights_of(live.bundle)
@@ -57,12 +55,21 @@ class OfflineTrainer:
 
     def decide(self, rows: PlanRows, plan: Plan) -> Decision:
         """Judge the present weights on rows they have not learned, and let them serve, hold them or go back."""
-        if self.line.state.rows_since_champion == 0:
+        line = self.line
+        if not is_to_be_judged(line.state):
             return Decision(None)
-        if self._gate is None:
-            return self._obey(self._ungated(), judged=False)
-        result = self.line.judge(rows, plan.newest_ms)
-        return Decision(None, judged=True) if result is None else self._obey(result, judged=True)
+        judged = line.gate is not None
+        result = line.judge(rows, plan.newest_ms)
+        if result is None:
+            return Decision(None, judged)
+        decided = line.settle(result)
+        if decided == "promote":
+            self._promote()
+        if decided != "restore":
+            return Decision(result, judged)
+        champion = self._live.bundle
+        knowledge, weights = self._champion_knowledge, self._champion
+        return Decision(result, judged, line.restore_weights(champion.version, knowledge, weights, champion.statistics))
 
     def learn(self, rows: PlanRows, plan: Plan) -> LearnReport:
         """Learn what is selected of a plan."""
@@ -74,27 +81,6 @@ class OfflineTrainer:
         if plan.number % self._settings.probe_every:
             return None
         return self._probe.rescore(self.line.candidate())
-
-    def _ungated(self) -> GateResult:
-        if self.line.learner.is_finite():
-            return GateResult(decision="promote", reason="gate_off")
-        return GateResult(decision="hold", reason="non_finite")
-
-    def _obey(self, result: GateResult, *, judged: bool) -> Decision:
-        line = self.line
-        line.forget_evidence()
-        decided = verdict(result, line.state, self._gate.max_holds if self._gate else None)
-        if decided == "promote":
-            self._promote()
-            return Decision(result, judged)
-        line.state = line.state.held()
-        if decided == "hold":
-            return Decision(result, judged)
-        champion = self._live.bundle
-        discarded = line.restore_weights(
-            champion.version, self._champion_knowledge, self._champion, champion.statistics
-        )
-        return Decision(result, judged, discarded)
 
     def _promote(self) -> None:
         line = self.line

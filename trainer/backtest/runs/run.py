@@ -31,7 +31,6 @@ from trainer.backtest.runs.predictions import Predictions, joined
 from trainer.backtest.runs.rounds import Round, round_of
 from trainer.backtest.runs.streams import Stream
 from trainer.line import ModelLine
-from trainer.settings import GateSettings
 
 OnRound = Callable[[Round], bool]
 """Called after every round; False ends the run there."""
@@ -134,10 +133,10 @@ def assemble(
     engine, frozen = Engine(live, arm.scorer), FrozenScores(still, arm.scorer, known.frozen() if known else None)
     strategy = build_strategy(arm.scorer.strategy, arm.scorer.budget, arm.importance)
     scoring = Scoring(engine, strategy, frozen=frozen, frozen_share=arm.scorer.frozen_share)
-    line = ModelLine(bundle, checkpoint, arm.trainer, arm.gate or GateSettings())
+    line = ModelLine(bundle, checkpoint, arm.trainer, arm.gate)
     return Parts(
         scorer=OfflineScorer(rows, scoring, frozen, arm.scorer, plan_rows=arm.trainer.update_rows, first_row=len(warm)),
-        trainer=OfflineTrainer(line, engine, arm.gate, arm.trainer),
+        trainer=OfflineTrainer(line, engine, arm.trainer),
         frozen=frozen,
     )
 
