@@ -1,4 +1,4 @@
-"""The engine: one model on one device, scoring any number of impressions under exactly one version."""
+"""The engine: one model on one device, scoring any number of rows under exactly one version."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -16,16 +16,16 @@ from scorer.engine.batching import plan_micro_batches
 from scorer.model.batch import collate
 from scorer.model.bundle import ModelBundle
 from scorer.model.features import EncodedRow
+from scorer.model.model_input import ModelInput
 from scorer.model.settings import Precision
 from scorer.settings import ScorerSettings
-from stream.events import Impression
 
 Doubles = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredBatch:
-    """What one version says about some impressions, in their order.
+    """What one version says about some rows, in their order.
 
     Attributes:
         z: Logit of a click, float64 [B].
@@ -52,7 +52,7 @@ def forward_rows(
 
     Args:
         bundle: Model and statistics. The model must be in eval mode.
-        rows: Encoded impressions.
+        rows: Encoded inputs.
         max_batch_tokens: Tokens of one forward pass, padding included.
         precision: Arithmetic; the bundle's own by default.
     """
@@ -83,7 +83,7 @@ def arithmetic(device: torch.device, precision: Precision) -> AbstractContextMan
 
 
 class Engine:
-    """Scores impressions with one model; a swap waits for the call that runs, and the next call waits for the swap.
+    """Scores rows with one model; a swap waits for the call that runs, and the next call waits for the swap.
 
     Args:
         bundle: The version to serve, its model already on its device and in eval mode.
@@ -118,9 +118,9 @@ class Engine:
         """The version that the next call will use."""
         return self.bundle.version
 
-    def score(self, impressions: Sequence[Impression]) -> ScoredBatch:
-        """Return the scores in the order of the impressions, all by one version."""
-        return self.score_rows(self.bundle.featurizer.encode(impressions))
+    def score(self, inputs: Sequence[ModelInput]) -> ScoredBatch:
+        """Return the scores in the order of the inputs, all by one version."""
+        return self.score_rows(self.bundle.featurizer.encode(inputs))
 
     def score_rows(self, rows: Sequence[EncodedRow]) -> ScoredBatch:
         """Return the scores of rows that the same featurizer encoded."""

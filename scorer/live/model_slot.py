@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from scorer.engine.engine import Engine, forward_rows
-from scorer.engine.golden import golden_impressions, golden_problem, golden_z
+from scorer.engine.golden import golden_inputs, golden_problem, golden_z
 from scorer.model.bundle import ModelBundle
 from scorer.model.numeric_statistics import NumericStatistics
 from scorer.model.settings import Precision
@@ -145,7 +145,7 @@ class ModelSlot:
                 raise SwapError("not_finite", message)
         if problem := golden_problem(golden_z(candidate), manifest.golden_z):  # 5
             raise SwapError("golden", f"version {release.version}: {problem}; the live version stays")
-        rows = candidate.featurizer.encode(golden_impressions(candidate.featurizer.spec))
+        rows = candidate.featurizer.encode(golden_inputs(candidate.featurizer.spec))
         z, hidden_norm = forward_rows(candidate, rows, max_batch_tokens=1)  # 6
         if not np.isfinite(z).all() or not np.isfinite(hidden_norm).all():
             message = f"version {release.version}: its scores in {candidate.precision} are not finite"

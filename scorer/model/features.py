@@ -1,4 +1,4 @@
-"""The featurizer: impressions become token ids, a position and numbers. Scorer and trainer use this one."""
+"""The featurizer: model inputs become token ids, a position and numbers. Scorer and trainer use this one."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from scorer.model.feature_spec import FeatureSpec
-from stream.events import Impression
+from scorer.model.model_input import ModelInput
 
 TOKENIZER_FILE = "tokenizer.json"
 
@@ -30,7 +30,7 @@ Ids = npt.NDArray[np.int32]
 
 @dataclass(frozen=True, slots=True)
 class EncodedRow:
-    """One impression as numbers, before any version's statistics are applied.
+    """One model input as numbers, before any version's statistics are applied.
 
     Attributes:
         ids: Token ids, [CLS] query [SEP] item [SEP] history [SEP] ..., int32 [T].
@@ -46,7 +46,7 @@ class EncodedRow:
 
 
 class Featurizer:
-    """Turns impressions into encoded rows; token ids are kept per text, since a shop repeats its titles.
+    """Turns model inputs into encoded rows; token ids are kept per text, since a shop repeats its titles.
 
     Texts are tokenised one segment at a time and joined with the separator. That gives the ids of tokenising the
     joined text, because a separator always ends a word. A text that contains "[SEP]" is read as those characters,
@@ -80,26 +80,26 @@ class Featurizer:
         self._max_chars = _CHARS_PER_TOKEN * (self._longest + 1)
         self._remembered: Callable[[str], list[int]] = lru_cache(maxsize=cached_segments)(self._tokenize)
 
-    def encode(self, impressions: Sequence[Impression]) -> list[EncodedRow]:
-        """Return one row per impression, in order. Pure but for the cache of token ids."""
-        return [self._encode_one(impression) for impression in impressions]
+    def encode(self, inputs: Sequence[ModelInput]) -> list[EncodedRow]:
+        """Return one row per input, in order. Pure but for the cache of token ids."""
+        return [self._encode_one(each) for each in inputs]
 
-    def _encode_one(self, impression: Impression) -> EncodedRow:
-        ids = self._ids(impression)
+    def _encode_one(self, row: ModelInput) -> EncodedRow:
+        ids = self._ids(row)
         return EncodedRow(
             ids=np.array(ids, dtype=np.int32),
-            numeric=self._numeric(impression),
-            position=min(impression.position, self.spec.max_position),
+            numeric=self._numeric(row),
+            position=min(row.position, self.spec.max_position),
             num_unknown=ids.count(self.unknown_token_id),
         )
 
-    def _ids(self, impression: Impression) -> list[int]:
+    def _ids(self, row: ModelInput) -> list[int]:
         spec = self.spec
         sep = self.sep_token_id
-        ids = [self.cls_token_id, *self._segment(impression.query)[: spec.max_query_tokens], sep]
-        ids += self._segment(impression.item_text)[: spec.max_item_tokens]
+        ids = [self.cls_token_id, *self._segment(row.query)[: spec.max_query_tokens], sep]
+        ids += self._segment(row.item_text)[: spec.max_item_tokens]
         ids.append(sep)
-        for text in impression.history[: spec.max_history_items]:
+        for text in row.history[: spec.max_history_items]:
             room = spec.max_tokens - len(ids) - 1
             if room < 1:
                 break
@@ -107,8 +107,8 @@ class Featurizer:
             ids.append(sep)
         return ids
 
-    def _numeric(self, impression: Impression) -> Floats:
-        values = [impression.numeric.get(name) for name in self.spec.numeric]
+    def _numeric(self, row: ModelInput) -> Floats:
+        values = [row.numeric.get(name) for name in self.spec.numeric]
         numeric = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
         numeric[~np.isfinite(numeric)] = np.nan
         limit = np.finfo(np.float32).max

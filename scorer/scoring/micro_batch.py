@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import structlog
 
-from scorer.engine.golden import golden_impressions
+from scorer.engine.golden import golden_inputs
 from scorer.scoring.scoring import Scoring, StrategyError
 from stream.dead_letters import Record, dead_letter, dead_letter_headers
 from stream.events import EventError, LabeledImpression, WeightedExample, decode_labeled
@@ -158,7 +158,7 @@ class MicroBatchScorer:
     def _check_model(self) -> None:
         """Raise when the live version cannot even answer the golden query: then no row is to blame."""
         engine = self._scoring.live
-        scored = engine.score(golden_impressions(engine.bundle.featurizer.spec))
+        scored = engine.score(golden_inputs(engine.bundle.featurizer.spec))
         if not np.isfinite(scored.z).all():
             message = f"version {scored.version} gives scores that are not finite; roll back to an earlier version"
             raise FloatingPointError(message)

@@ -4,9 +4,9 @@ import asyncio
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -16,12 +16,14 @@ from fastapi import FastAPI, Request, Response
 from msgspec import Struct
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scorer.engine.engine import ScoredBatch
 from scorer.live.first_champion import FirstChampion
 from scorer.live.live_models import LiveModels
 from scorer.live.release_loader import ReleaseLoader
 from scorer.measures.log_loss import sigmoid
+from scorer.model.model_input import ModelInput
 from scorer.model.settings import ModelSettings
 from scorer.serving.messages import (
     ErrorBody,
@@ -33,9 +35,8 @@ from scorer.serving.messages import (
     RowScore,
     ScoreRequest,
     ScoreResponse,
-    rank_impressions,
+    candidates,
     request_schema,
-    score_impressions,
     unknown_field,
 )
 from scorer.serving.metrics import ROUTES, ServiceMetrics
@@ -43,14 +44,13 @@ from scorer.serving.settings import ServiceSettings
 from scorer.settings import ScorerSettings
 from stream.cluster.releases import ReleaseFollower
 from stream.codec import UndecodableError, from_json
-from stream.events import Impression
 from stream.process.exposition import listening_setting, process_registry, serve_metrics
 from stream.process.logs import configure_logging
 from stream.process.minute_log import start_minute_log
 from stream.settings import KafkaSettings, MetricsSettings
 
 CLIENT_GONE = 499
-"""Status, as nginx counts it, of a request whose client left before it was read: nobody's failure."""
+"""Status, as nginx counts it, of a request whose client left before its answer: nobody's failure."""
 
 Message = TypeVar("Message", bound=Struct)
 
@@ -100,10 +100,11 @@ class ScoringDesk:
             message = f"the request has {num_rows} rows, more than {self._settings.max_rows}; split it"
             raise RefusedError(413, "too_many_rows", message)
 
-    async def score(self, impressions: Sequence[Impression]) -> ScoredBatch:
+    async def score(self, request: Request, rows: Sequence[ModelInput]) -> ScoredBatch:
         """Return the scores, all by one version.
 
         Raises:
+            ClientDisconnect: the client left while its rows were scored.
             RefusedError: there is no model yet, the service is busy, or the model gave a score that is not finite.
         """
         engine = self.ready().engine
@@ -111,12 +112,16 @@ class ScoringDesk:
             raise RefusedError(503, "busy", f"{self._num_in_flight} requests are being scored; try again later")
         self._count(1)
         try:
-            scored = await asyncio.get_running_loop().run_in_executor(self._executor, engine.score, impressions)
+            scored = await asyncio.get_running_loop().run_in_executor(self._executor, engine.score, rows)
         finally:
             self._count(-1)
         if not np.isfinite(scored.z).all():
             raise RefusedError(500, "not_finite", f"version {scored.version} gave a score that is not finite")
-        self._metrics.rows.inc(len(impressions))
+        self._metrics.rows.inc(len(rows))
+        read = set(engine.bundle.featurizer.spec.numeric)
+        self._metrics.unread_numeric_rows.inc(sum(not row.numeric.keys() <= read for row in rows))
+        if await request.is_disconnected():
+            raise ClientDisconnect
         return scored
 
     def _count(self, change: int) -> None:
@@ -139,7 +144,7 @@ def create_service(models: ModelSource, settings: ServiceSettings, metrics: Serv
     _add_scoring(app, desk, settings)
     _add_state(app, desk)
     _add_errors(app)
-    _add_counting(app, metrics)
+    app.add_middleware(RequestCounting, metrics=metrics)
     return app
 
 
@@ -228,7 +233,7 @@ def _add_scoring(app: FastAPI, desk: ScoringDesk, settings: ServiceSettings) -> 
         """Score rows; the response keeps their order."""
         body = await _decode(request, ScoreRequest, settings)
         desk.check_rows(len(body.impressions))
-        scored = await desk.score(score_impressions(body))
+        scored = await desk.score(request, body.impressions)
         scores = [
             RowScore(row.impression_id, p) for row, p in zip(body.impressions, sigmoid(scored.z).tolist(), strict=True)
         ]
@@ -239,7 +244,7 @@ def _add_scoring(app: FastAPI, desk: ScoringDesk, settings: ServiceSettings) -> 
         """Rank items for one query and user, best first."""
         body = await _decode(request, RankRequest, settings)
         desk.check_rows(len(body.items))
-        scored = await desk.score(rank_impressions(body, settings.reference_position))
+        scored = await desk.score(request, candidates(body, settings.reference_position))
         p = sigmoid(scored.z)
         best = np.argsort(-scored.z, kind="stable")[: body.top]
         items = [RankedItem(body.items[index].item_id, float(p[index])) for index in best.tolist()]
@@ -277,7 +282,7 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(ClientDisconnect)
     async def client_gone(_request: Request, _gone: ClientDisconnect) -> Response:
         # Nobody reads it; it is counted.
-        return _error(CLIENT_GONE, "client_gone", "the client left before its request was read")
+        return _error(CLIENT_GONE, "client_gone", "the client left before its request was answered")
 
     @app.exception_handler(HTTPException)
     async def http_error(_request: Request, error: HTTPException) -> Response:
@@ -285,16 +290,38 @@ def _add_errors(app: FastAPI) -> None:
         return _error(error.status_code, codes.get(error.status_code, "http_error"), str(error.detail))
 
 
-def _add_counting(app: FastAPI, metrics: ServiceMetrics) -> None:
-    @app.middleware("http")
-    async def count(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        route = request.url.path if request.url.path in ROUTES else "other"
+class RequestCounting:
+    """Counts every request by route and status, and answers where the application failed.
+
+    It stands on the bare protocol: what Starlette's own middleware wraps cannot tell that the client has left.
+
+    Args:
+        app: The application.
+        metrics: What to count in.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: ServiceMetrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        route = scope["path"] if scope["path"] in ROUTES else "other"
         started = time.perf_counter()
+        status = 0
+
+        async def send_on(message: MutableMapping[str, Any]) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
         try:
-            response = await call_next(request)
+            await self._app(scope, receive, send_on)
         except Exception as error:  # noqa: BLE001 (the caller learns nothing of our insides; the log does)
             structlog.get_logger(__name__).error("request_failed", route=route, message=str(error), exc_info=error)
-            response = _error(500, "internal", "the service failed; its log says why")
-        metrics.request_seconds.labels(route).observe(time.perf_counter() - started)
-        metrics.requests.labels(route, str(response.status_code)).inc()
-        return response
+            await _error(500, "internal", "the service failed; its log says why")(scope, receive, send_on)
+        self._metrics.request_seconds.labels(route).observe(time.perf_counter() - started)
+        self._metrics.requests.labels(route, str(status)).inc()

@@ -7,14 +7,18 @@ import msgspec
 from msgspec import Meta, Struct
 
 from scorer.model.feature_spec import FeatureSpec
-from stream.events import Impression
+from stream.events import Served
 from stream.unknown_fields import hint
 
 _Position = Annotated[int, Meta(ge=0, le=10_000)]
 
 
+class ServedBefore(Served, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The score an impression was shown with; not read."""
+
+
 class ScoreRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One row to score: the fields of an impression that a model reads; a whole impression will do.
+    """One row to score, a `ModelInput`: of an impression what a model reads; a whole impression will do.
 
     Attributes:
         item_text: Title (and more) of the item.
@@ -23,7 +27,8 @@ class ScoreRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         position: 1-based place in the list; 0 when unknown.
         numeric: Further features by name.
         impression_id: Comes back with the score.
-        type, event_time_ms, item_id, user_id, served, schema_version: Of an impression; not read.
+        served: The score it was shown with before; not read.
+        type, event_time_ms, item_id, user_id, schema_version: Of an impression; not read.
     """
 
     item_text: str
@@ -36,7 +41,7 @@ class ScoreRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     event_time_ms: Any = None
     item_id: Any = None
     user_id: Any = None
-    served: Any = None
+    served: ServedBefore | None = None
     schema_version: Any = None
 
 
@@ -133,7 +138,7 @@ class ErrorResponse(Struct, frozen=True):
     error: ErrorBody
 
 
-_MESSAGES = (ScoreRequest, ScoreRow, RankRequest, RankItem)
+_MESSAGES = (ScoreRequest, ScoreRow, ServedBefore, RankRequest, RankItem)
 _UNKNOWN = re.compile(r"unknown field `(.*?)`")
 
 
@@ -150,17 +155,16 @@ def unknown_field(reason: str) -> str | None:
     return f"{reason}{hint(found[1], known)}"
 
 
-def score_impressions(request: ScoreRequest) -> list[Impression]:
-    """Return the rows as the impressions an engine scores."""
+def candidates(request: RankRequest, reference_position: int) -> list[ScoreRow]:
+    """Return the items as rows at one position, so that none gains by its place in the request."""
     return [
-        _impression(row.item_text, row.query, row.history, row.position, row.numeric) for row in request.impressions
-    ]
-
-
-def rank_impressions(request: RankRequest, reference_position: int) -> list[Impression]:
-    """Return the candidates as impressions at one position, so that none gains by its place in the request."""
-    return [
-        _impression(item.item_text, request.query, request.history, reference_position, request.numeric | item.numeric)
+        ScoreRow(
+            item_text=item.item_text,
+            query=request.query,
+            history=request.history,
+            position=reference_position,
+            numeric=request.numeric | item.numeric,
+        )
         for item in request.items
     ]
 
@@ -171,23 +175,3 @@ def request_schema(message: type[Struct]) -> dict[str, Any]:
     return {
         "requestBody": {"required": True, "content": {"application/json": {"schema": schema | {"$defs": components}}}}
     }
-
-
-def _impression(
-    item_text: str,
-    query: str,
-    history: tuple[str, ...],
-    position: int,
-    numeric: dict[str, float | None],
-) -> Impression:
-    # Ids and times are no model inputs.
-    return Impression(
-        impression_id="-",
-        event_time_ms=1,
-        item_id="",
-        item_text=item_text,
-        query=query,
-        history=history,
-        position=position,
-        numeric=numeric,
-    )

@@ -22,4 +22,8 @@ class ServiceMetrics:
             "request_seconds", "Time of a request, waiting included", SECONDS_BUCKETS, route=ROUTES
         )
         self.rows = families.counter("rows_total", "Rows scored")
+        self.unread_numeric_rows = families.counter(
+            "unread_numeric_rows_total",
+            "Rows with a numeric feature that the model does not read: GET /model names those that it reads",
+        )
         self.in_flight = families.gauge("in_flight_requests", "Requests scored or waiting to be")

@@ -3,15 +3,13 @@ import math
 import pytest
 import torch
 
-from scorer.engine.golden import golden_impressions, golden_problem, golden_z
+from scorer.engine.golden import golden_inputs, golden_problem, golden_z
 from scorer.model.feature_spec import FeatureSpec
 from tests.doubles import tiny_bundle
 
 
 def test_the_golden_query_has_every_numeric_feature_both_present_and_missing():
-    found = {
-        impression.numeric.get("price") is None for impression in golden_impressions(FeatureSpec(numeric=("price",)))
-    }
+    found = {impression.numeric.get("price") is None for impression in golden_inputs(FeatureSpec(numeric=("price",)))}
     assert found == {True, False}
 
 
@@ -25,7 +23,7 @@ def test_a_changed_weight_changes_the_answers(tmp_path):
     published = golden_z(bundle)
     with torch.no_grad():
         bundle.model.head.bias += 0.1
-    assert golden_problem(golden_z(bundle), published).startswith("golden impression 0 has logit")
+    assert golden_problem(golden_z(bundle), published).startswith("golden input 0 has logit")
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

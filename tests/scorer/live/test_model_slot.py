@@ -164,7 +164,7 @@ def test_other_answers_to_the_golden_query_are_refused(registry, slot):
 
     reason, message = refused(slot, rewrite_trained(registry, publish(registry, 1), shift), registry)
     assert reason == "golden"
-    assert "golden impression 0 has logit" in message
+    assert "golden input 0 has logit" in message
 
 
 @pytest.mark.parametrize(

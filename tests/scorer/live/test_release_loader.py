@@ -64,5 +64,5 @@ def test_a_version_that_does_not_answer_as_published_is_not_loaded(published: Pu
     values["golden_z"][1] += 1.0
     manifest.write_text(json.dumps(values))
     changed = replace(release, digest=published.registry.digest(release.version))
-    with pytest.raises(RegistryError, match="golden impression 1"):
+    with pytest.raises(RegistryError, match="golden input 1"):
         ReleaseLoader(CPU).load(changed)

@@ -240,6 +240,38 @@ async def test_a_client_that_leaves_is_no_failure_of_the_service(slot: ModelSlot
     assert requests == {"200": 0, "499": 1}
 
 
+async def test_a_client_that_leaves_while_its_rows_are_scored_is_counted_as_gone(
+    slot: ModelSlot, registry: CollectorRegistry
+) -> None:
+    slot.engine = HeldEngine(slot.engine)
+    service = create_service(lambda: LoadedModels(slot), SETTINGS, ServiceMetrics(registry))
+    body = b'{"impressions": [{"item_text": "red hat"}]}'
+    head = b"POST /score HTTP/1.1\r\nHost: service\r\nContent-Length: %d\r\n\r\n"
+    listener = listen(SETTINGS.model_copy(update={"port": 0}))
+    server = uvicorn.Server(uvicorn.Config(service, log_config=None, access_log=False))
+    running = asyncio.create_task(server.serve([listener]))
+    _, writer = await asyncio.open_connection(*listener.getsockname())
+    writer.write(head % len(body) + body)
+    await asyncio.to_thread(slot.engine.started.wait, 60)
+    writer.close()
+    await writer.wait_closed()
+    await asyncio.sleep(0.1)  # until the server has heard of it
+    slot.engine.release.set()
+    server.should_exit = True
+    await running
+    requests = {sample.labels["status"]: sample.value for sample in _samples(registry, "requests_total", "/score")}
+    assert requests == {"200": 0, "499": 1}
+
+
+@pytest.mark.parametrize(("numeric", "unread"), [({"price": 1.0}, 0), ({"price": 1.0, "prise": 2.0}, 1)])
+async def test_rows_with_a_number_that_the_model_does_not_read_are_scored_and_counted(
+    client: AsyncClient, registry: CollectorRegistry, numeric: dict[str, float], unread: int
+) -> None:
+    rows = [{"item_text": "red hat", "numeric": numeric}, {"item_text": "hat"}]
+    assert (await client.post("/score", json={"impressions": rows})).status_code == 200
+    assert registry.get_sample_value("millstream_service_unread_numeric_rows_total") == unread
+
+
 def _samples(registry: CollectorRegistry, name: str, route: str) -> list[Sample]:
     return [
         sample
@@ -254,6 +286,11 @@ def _samples(registry: CollectorRegistry, name: str, route: str) -> list[Sample]
     [
         ("/score", {"impressions": [{"item_text": "hat", "querry": "red"}]}, r"querry.*impressions\[0\].*mean query"),
         ("/score", {"rows": [{"item_text": "hat"}]}, "rows"),
+        (
+            "/score",
+            {"impressions": [{"item_text": "hat", "served": {"model_version": "v", "score": 0.5, "scor": 1}}]},
+            "scor.*served.*mean score",
+        ),
         ("/rank", {"items": [{"item_id": "a", "item_text": "hat"}], "topp": 1}, "topp.*mean top"),
         ("/rank", {"items": [{"item_id": "a", "item_text": "hat", "text": "x"}]}, "text.*mean item_text"),
     ],

@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from scorer.engine.engine import Engine, ScoredBatch
 from scorer.model.bundle import ModelBundle
+from scorer.model.model_input import ModelInput
 from scorer.settings import ScorerSettings
-from stream.events import Impression
 
 Doubles = npt.NDArray[np.float64]
 
@@ -34,14 +34,14 @@ class FrozenScores(Engine):
         self._said: list[Doubles] = []
         self._num_said = 0
 
-    def look_ahead(self, impressions: Sequence[Impression]) -> None:
+    def look_ahead(self, inputs: Sequence[ModelInput]) -> None:
         """Score the next micro-batch that will be asked for, unless it is known."""
         if self._known is None:
-            self._ahead.append(super().score(impressions))
+            self._ahead.append(super().score(inputs))
 
-    def score(self, impressions: Sequence[Impression]) -> ScoredBatch:
+    def score(self, inputs: Sequence[ModelInput]) -> ScoredBatch:
         """Return the scores of the next micro-batch."""
-        scored = self._next(impressions)
+        scored = self._next(inputs)
         self._said.append(scored.z)
         self._num_said += len(scored.z)
         return scored
@@ -51,9 +51,9 @@ class FrozenScores(Engine):
         """Every logit so far, in order: what another run may know."""
         return np.concatenate(self._said) if self._said else np.empty(0)
 
-    def _next(self, impressions: Sequence[Impression]) -> ScoredBatch:
+    def _next(self, inputs: Sequence[ModelInput]) -> ScoredBatch:
         if self._known is None:
-            return self._ahead.popleft() if self._ahead else super().score(impressions)
-        z = self._known[self._num_said : self._num_said + len(impressions)]
+            return self._ahead.popleft() if self._ahead else super().score(inputs)
+        z = self._known[self._num_said : self._num_said + len(inputs)]
         nothing = np.full(len(z), np.nan)
         return ScoredBatch(z=z, averaged_z=z, hidden_norm=nothing, version=self.version, num_tokens=0, num_unknown=0)
