@@ -8,21 +8,19 @@ was shown with, up to an attribution window earlier and often by an older versio
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypedDict, get_args
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
+from scorer.live.roles import ROLES
 from scorer.measures.auc import auc, delong_interval, within_group_auc
 from scorer.measures.log_loss import calibration, log_loss, normalized_entropy
-from stream.events import WeightedExample
+from stream.events import RoleScore, WeightedExample
 from stream.hashing import hash64
 
-Role = Literal["live", "frozen", "control", "served"]
-ROLES: tuple[Role, ...] = get_args(Role)
-
-COMPARED: tuple[Role, ...] = ("live", "frozen", "control")
-"""The first of ROLES: they scored at one moment and are compared on the rows that all of them scored."""
+COLUMNS = (*ROLES[:3], "served", *ROLES[3:])
+"""Who said what is judged. Snapshots are read by place, and older ones lack the last: a new role comes behind."""
 
 MAX_SERVED_LOGIT = 36.0
 """Bound of a served score's logit: beyond it a double holds no probability but 0 and 1, whose logits are infinite."""
@@ -36,7 +34,7 @@ class WindowSnapshot(TypedDict):
     Attributes:
         label: 1 clicked, 0 not, int8 [N].
         query: Hash of the query, 0 for a row without one, uint64 [N].
-        z: Logit by role in the order of ROLES, NaN where the role did not score the row, float64 [N, R]; older
+        z: Logit by role in the order of COLUMNS, NaN where the role did not score the row, float64 [N, R]; older
             snapshots lack the last roles.
     """
 
@@ -87,7 +85,7 @@ class WindowQuality:
     num_common: int
     num_served: int
     click_rate: float
-    roles: dict[Role, Quality]
+    roles: dict[str, Quality]
     live_on_all: Quality | None
     live_on_served: Quality | None
 
@@ -105,7 +103,7 @@ class ScoreWindow:
         self._min_rows = min_rows
         self._label = np.zeros(0, dtype=np.int8)
         self._query = np.zeros(0, dtype=np.uint64)
-        self._z = np.zeros((0, len(ROLES)))
+        self._z = np.zeros((0, len(COLUMNS)))
 
     def __len__(self) -> int:
         return len(self._label)
@@ -114,7 +112,7 @@ class ScoreWindow:
         """Add rows in their order, their live scores finite; the oldest leave."""
         label = np.array([example.labeled.label for example in examples], dtype=np.int8)
         query = np.array([_query_hash(example) for example in examples], dtype=np.uint64)
-        z = np.array([_logits(example) for example in examples], dtype=np.float64).reshape(-1, len(ROLES))
+        z = np.array([_logits(example) for example in examples], dtype=np.float64).reshape(-1, len(COLUMNS))
         self._keep(
             np.concatenate([self._label, label]),
             np.concatenate([self._query, query]),
@@ -124,9 +122,9 @@ class ScoreWindow:
     def judge(self) -> WindowQuality:
         """Return what the window says now. Roles that scored nothing in it are left out."""
         scored = ~np.isnan(self._z)
-        present = [role for role in COMPARED if scored[:, ROLES.index(role)].any()]
-        common = np.asarray(scored[:, [ROLES.index(role) for role in present]].all(axis=1), dtype=np.bool_)
-        served = np.asarray(scored[:, ROLES.index("served")], dtype=np.bool_)
+        present = [role for role in ROLES if scored[:, COLUMNS.index(role)].any()]
+        common = np.asarray(scored[:, [COLUMNS.index(role) for role in present]].all(axis=1), dtype=np.bool_)
+        served = np.asarray(scored[:, COLUMNS.index("served")], dtype=np.bool_)
         asked = [(role, common) for role in present] + [("served", served)]
         found = {role: quality for role, rows in asked if (quality := self._quality(role, rows)) is not None}
         return WindowQuality(
@@ -151,7 +149,7 @@ class ScoreWindow:
             message = "labels, queries and scores of the window differ in length"
             raise ValueError(message)
         window = cls(size, min_rows)
-        unknown = np.full((len(z), len(ROLES) - z.shape[1]), np.nan)
+        unknown = np.full((len(z), len(COLUMNS) - z.shape[1]), np.nan)
         window._keep(snapshot["label"], snapshot["query"], np.concatenate([z, unknown], axis=1))
         return window
 
@@ -162,11 +160,11 @@ class ScoreWindow:
         label = self._label[rows]
         return len(label) >= self._min_rows and 0 < int(label.sum()) < len(label)
 
-    def _quality(self, role: Role, rows: npt.NDArray[np.bool_]) -> Quality | None:
+    def _quality(self, role: str, rows: npt.NDArray[np.bool_]) -> Quality | None:
         """Judge a role on rows that it scored; None when they are too few or hold one class only."""
         if not self._is_enough(rows):
             return None
-        z, label, query = self._z[rows, ROLES.index(role)], self._label[rows], self._query[rows]
+        z, label, query = self._z[rows, COLUMNS.index(role)], self._label[rows], self._query[rows]
         asked = query != 0
         interval = delong_interval(z, label)
         return Quality(
@@ -186,10 +184,14 @@ def _query_hash(example: WeightedExample) -> int:
 
 
 def _logits(example: WeightedExample) -> tuple[float, ...]:
-    scores = {"live": example.live, "frozen": example.frozen, "control": example.control}
+    return tuple(
+        served_logit(example) if column == "served" else _role_logit(getattr(example, column)) for column in COLUMNS
+    )
+
+
+def _role_logit(score: RoleScore | None) -> float:
     # One score that is not finite, from whoever wrote it, must not spoil every measure for a window.
-    found = [score.z if (score := scores[role]) and math.isfinite(score.z) else math.nan for role in COMPARED]
-    return (*found, served_logit(example))
+    return score.z if score and math.isfinite(score.z) else math.nan
 
 
 def served_logit(example: WeightedExample) -> float:

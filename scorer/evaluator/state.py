@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from scorer.evaluator.drift import SIGNALS, DriftMonitor, Signal
 from scorer.evaluator.freshness import FreshnessSnapshot, FreshnessTracker
-from scorer.evaluator.score_window import ROLES, ScoreWindow, WindowQuality, WindowSnapshot
+from scorer.evaluator.score_window import COLUMNS, ScoreWindow, WindowQuality, WindowSnapshot
 from scorer.evaluator.settings import EvaluatorSettings
 from stream.events import ModelRelease, WeightedExample
 from stream.first_copies import Copy, FirstCopies, FirstCopiesSnapshot
@@ -152,7 +152,7 @@ class ProgressiveEvaluator:
         evaluator._freshness = FreshnessTracker.restore(cast(FreshnessSnapshot, _group(arrays, "freshness")))
         evaluator._served_seconds.extend(arrays["served_seconds"].tolist())
         evaluator._num_distinct = int(arrays["num_distinct"])
-        evaluator._drift.add(window["z"][:, ROLES.index("live")], window["label"])
+        evaluator._drift.add(window["z"][:, COLUMNS.index("live")], window["label"])
         return evaluator
 
 

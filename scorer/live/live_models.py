@@ -13,6 +13,7 @@ from scorer.engine.engine import Engine
 from scorer.live.metrics import ModelMetrics
 from scorer.live.model_slot import ModelSlot, SwapError
 from scorer.live.release_loader import ReleaseLoader
+from scorer.live.roles import Roles
 from scorer.model.bundle import ModelBundle
 from scorer.settings import ScorerSettings
 from stream.cluster.releases import ReleaseFollower
@@ -53,7 +54,7 @@ class LiveModels:
         metrics: ModelMetrics,
     ) -> None:
         self.slot = ModelSlot(bundle, settings)
-        self.frozen: Engine | None = None
+        self.roles = Roles(self.slot.engine)
         self._follower = follower
         self._loader = loader
         self._settings = settings
@@ -68,11 +69,6 @@ class LiveModels:
         self.apply(
             release for release in releases.values() if (release.alias, release.version) != ("champion", bundle.version)
         )
-
-    @property
-    def engine(self) -> Engine:
-        """Engine of the live version."""
-        return self.slot.engine
 
     @property
     def version(self) -> str:
@@ -149,7 +145,7 @@ class LiveModels:
             self._try_again(release)
             log.error("frozen_refused", message=str(error))
             return
-        self.frozen = Engine(bundle, self._settings)
+        self.roles.frozen = Engine(bundle, self._settings)
         self._metrics.frozen_loads.labels("loaded").inc()
         log.info("frozen_loaded")
 

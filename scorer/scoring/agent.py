@@ -64,7 +64,7 @@ class ScorerAgent:
         kafka: Names of the topics.
         settings: Bounds of a micro-batch.
         models: The versions that serve.
-        scoring: Scores by the engine of `models`.
+        scoring: Scores by the roles of `models`.
         metrics: What to count in.
     """
 
@@ -168,7 +168,6 @@ class ScorerAgent:
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def _score(self, rows: Sequence[RawRow]) -> MicroBatch | None:
-        self._scoring.frozen = self._models.frozen
         try:
             scored = await asyncio.get_running_loop().run_in_executor(self._executor, self._scorer.process, rows)
         except (StrategyError, UnscorableError) as error:
@@ -259,7 +258,7 @@ def run() -> None:
         models = held.enter_context(
             LiveModels(bundle, follower, releases, loader=loader, settings=settings, metrics=metrics.model)
         )
-        scoring = Scoring(models.engine, strategy, frozen_share=settings.frozen_share)
+        scoring = Scoring(models.roles, strategy, frozen_share=settings.frozen_share)
         scoring.remember(recent_examples(kafka, REMEMBERED_ROWS))
         run_app(create_scorer_app(kafka, settings, models, scoring, metrics), "scorer")
 

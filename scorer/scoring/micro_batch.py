@@ -157,7 +157,7 @@ class MicroBatchScorer:
 
     def _check_model(self) -> None:
         """Raise when the live version cannot even answer the golden query: then no row is to blame."""
-        engine = self._scoring.live
+        engine = self._scoring.roles.live
         scored = engine.score(golden_inputs(engine.bundle.featurizer.spec))
         if not np.isfinite(scored.z).all():
             message = f"version {scored.version} gives scores that are not finite; roll back to an earlier version"

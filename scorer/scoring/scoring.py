@@ -1,12 +1,14 @@
 """The pure core of the scorer: labeled impressions in, weighted examples out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 
 from scorer.engine.engine import Engine
 from scorer.importance.strategy import Importance, ScoredRows, Strategy
+from scorer.live.roles import Roles
 from stream.events import LabeledImpression, RoleScore, WeightedExample
 from stream.hashing import hash01
 
@@ -21,30 +23,18 @@ class Scoring:
     Knows no Kafka. The live version is asked once per call, so every example of a call names the same one.
 
     Args:
-        live: Engine of the live version.
+        roles: Engine of each role; who plays one may change between two calls.
         strategy: Decides what a row teaches.
-        frozen: Engine of the frozen version, which is also the strategies' reference; None until there is one.
-        control: Engine of the uniform control, if one runs.
-        frozen_share: Share of rows, by hash of the id, that the frozen version and the control score too.
+        frozen_share: Share of rows, by hash of the id, that the roles beside the live one score too.
 
     Attributes:
         num_tokens: Tokens the live version has scored.
         num_unknown: How many of them were unknown to its tokenizer.
     """
 
-    def __init__(
-        self,
-        live: Engine,
-        strategy: Strategy,
-        *,
-        frozen: Engine | None = None,
-        control: Engine | None = None,
-        frozen_share: float = 1.0,
-    ) -> None:
-        self.live = live
+    def __init__(self, roles: Roles[Engine], strategy: Strategy, *, frozen_share: float = 1.0) -> None:
+        self.roles = roles
         self.strategy = strategy
-        self.frozen = frozen
-        self.control = control
         self.num_tokens = 0
         self.num_unknown = 0
         self._frozen_share = frozen_share
@@ -60,9 +50,9 @@ class Scoring:
             FloatingPointError: a score is not finite. Nothing was weighed: a strategy's running means would keep it.
             StrategyError: the strategy failed.
         """
-        scored = self.live.score([row.impression for row in labeled])
-        frozen = self._role_scores(self.frozen, labeled)
-        control = self._role_scores(self.control, labeled)
+        scored = self.roles.live.score([row.impression for row in labeled])
+        said = {role: self._role_scores(engine, labeled) for role, engine in self.roles.beside_live().items()}
+        frozen = said.get("frozen", {})
         if not (np.isfinite(scored.z).all() and np.isfinite(scored.hidden_norm).all()):
             message = f"version {scored.version} gave a score that is not finite; roll back to an earlier version"
             raise FloatingPointError(message)
@@ -77,8 +67,7 @@ class Scoring:
             WeightedExample(
                 labeled=row,
                 live=RoleScore(version=scored.version, z=float(scored.z[index])),
-                frozen=frozen.get(index),
-                control=control.get(index),
+                **_by_role(said, index),
                 hidden_norm=float(scored.hidden_norm[index]),
                 scored_ms=scored_ms,
                 strategy=importance.strategy,
@@ -113,9 +102,7 @@ class Scoring:
             raise StrategyError(message)
         return importance
 
-    def _role_scores(self, engine: Engine | None, labeled: Sequence[LabeledImpression]) -> dict[int, RoleScore]:
-        if engine is None:
-            return {}
+    def _role_scores(self, engine: Engine, labeled: Sequence[LabeledImpression]) -> dict[int, RoleScore]:
         impressions = [row.impression for row in labeled]
         chosen = [
             index
@@ -126,6 +113,10 @@ class Scoring:
             return {}
         scored = engine.score([impressions[index] for index in chosen])
         return {index: RoleScore(version=scored.version, z=float(z)) for index, z in zip(chosen, scored.z, strict=True)}
+
+
+def _by_role(said: Mapping[str, Mapping[int, RoleScore]], index: int) -> dict[str, Any]:
+    return {role: scores.get(index) for role, scores in said.items()}
 
 
 def _scored_rows(examples: Sequence[WeightedExample]) -> ScoredRows:

@@ -107,7 +107,7 @@ class ScoringDesk:
             ClientDisconnect: the client left while its rows were scored.
             RefusedError: there is no model yet, the service is busy, or the model gave a score that is not finite.
         """
-        engine = self.ready().engine
+        engine = self.ready().roles.live
         if self._num_in_flight >= self._settings.max_concurrent:
             raise RefusedError(503, "busy", f"{self._num_in_flight} requests are being scored; try again later")
         self._count(1)

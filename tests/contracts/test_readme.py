@@ -14,7 +14,7 @@ from typer.main import get_command
 
 from deploy.cli import app
 from scorer.evaluator.metrics import QUANTILES, EvaluatorMetrics
-from scorer.evaluator.score_window import ROLES, Quality, WindowQuality
+from scorer.evaluator.score_window import COLUMNS, Quality, WindowQuality
 from scorer.evaluator.state import Evaluation
 from scorer.scoring.metrics import ScorerMetrics
 from scorer.serving.metrics import ServiceMetrics
@@ -113,7 +113,7 @@ def shown_by(process: str) -> CollectorRegistry:
             num_common=1,
             num_served=1,
             click_rate=0.1,
-            roles=dict.fromkeys(ROLES, quality),
+            roles=dict.fromkeys(COLUMNS, quality),
             live_on_all=quality,
             live_on_served=quality,
         )

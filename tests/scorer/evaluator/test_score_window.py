@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from scorer.evaluator.score_window import ROLES, ScoreWindow
+from scorer.evaluator.score_window import COLUMNS, ScoreWindow
 from scorer.measures.auc import auc
 from scorer.measures.log_loss import log_loss
 from stream.events import RoleScore, Served, WeightedExample
@@ -151,7 +151,7 @@ def test_a_snapshot_from_before_served_scores_were_judged_is_restored() -> None:
     window = ScoreWindow(300, 50)
     window.add(rows(400))
     snapshot = window.snapshot()
-    snapshot["z"] = snapshot["z"][:, : ROLES.index("served")]
+    snapshot["z"] = snapshot["z"][:, : COLUMNS.index("served")]
     assert ScoreWindow.restore(snapshot, 300, 50).judge() == window.judge()
 
 

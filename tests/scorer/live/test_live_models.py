@@ -135,8 +135,8 @@ def test_a_damaged_champion_leaves_the_live_version_serving(published: Published
 def test_the_frozen_version_is_loaded_apart_from_the_live_one(published: Published, shown: CollectorRegistry) -> None:
     models = live_models(published, shown, published.release(0), published.release(0, "frozen"))
     models.apply([published.release(1)])
-    assert models.frozen is not None
-    assert (models.frozen.version, models.version) == ("00000000-000000", "00000000-000001")
+    assert models.roles.frozen is not None
+    assert (models.roles.frozen.version, models.version) == ("00000000-000000", "00000000-000001")
     assert shown.get_sample_value("millstream_scorer_frozen_loads_total", {"result": "loaded"}) == 1
 
 
@@ -144,7 +144,7 @@ def test_without_a_frozen_share_the_frozen_version_is_not_loaded(
     published: Published, shown: CollectorRegistry
 ) -> None:
     frozen = published.release(0, "frozen")
-    assert live_models(published, shown, published.release(0), frozen, frozen_share=0.0).frozen is None
+    assert live_models(published, shown, published.release(0), frozen, frozen_share=0.0).roles.frozen is None
 
 
 def test_a_broken_champion_at_the_start_lets_its_predecessor_serve(

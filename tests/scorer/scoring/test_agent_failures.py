@@ -44,7 +44,7 @@ def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ScorerAgent:
     loader = ReleaseLoader(CPU)
     bundle = loader.load(Published(tmp_path).release(0))
     models = LiveModels(bundle, SilentFollower(), {}, loader=loader, settings=settings, metrics=metrics.model)
-    scoring = Scoring(models.engine, build_strategy("uniform", 0.5))
+    scoring = Scoring(models.roles, build_strategy("uniform", 0.5))
     app = create_app("scorer", kafka, instance="0")
     return ScorerAgent(app, kafka, settings, models, scoring, metrics)
 
@@ -63,11 +63,11 @@ async def test_a_strategy_that_fails_ends_the_process(agent: ScorerAgent, ended:
 async def test_a_model_that_scores_nothing_is_tried_again_and_its_traceback_logged_once(
     agent: ScorerAgent, ended: list[str]
 ) -> None:
-    agent._scoring.live.bundle.model.head.bias.data.fill_(float("nan"))
+    agent._scoring.roles.live.bundle.model.head.bias.data.fill_(float("nan"))
     with structlog.testing.capture_logs() as logs:
         assert await agent._score(ROWS) is None
         assert await agent._score(ROWS) is None
     tracebacks = [bool(line["exc_info"]) for line in logs if line["event"] == "scoring_failed"]
     assert (tracebacks, ended) == ([True, False], [])
-    agent._scoring.live.bundle.model.head.bias.data.fill_(0.0)
+    agent._scoring.roles.live.bundle.model.head.bias.data.fill_(0.0)
     assert len((await agent._score(ROWS)).examples) == 3

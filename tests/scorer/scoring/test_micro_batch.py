@@ -7,6 +7,7 @@ import pytest
 from scorer.importance.strategies import build_strategy
 from scorer.importance.strategy import importance
 from scorer.live.model_slot import ModelSlot
+from scorer.live.roles import Roles
 from scorer.scoring.micro_batch import MicroBatchScorer, RawRow, UnscorableError
 from scorer.scoring.scoring import Scoring, StrategyError
 from scorer.settings import ScorerSettings
@@ -32,7 +33,9 @@ def slot(tmp_path: Path) -> ModelSlot:
 
 @pytest.fixture
 def scorer(slot: ModelSlot) -> MicroBatchScorer:
-    return MicroBatchScorer("labeled", PickyScoring(slot.engine, build_strategy("uniform", 0.5)), ManualClock(42))
+    return MicroBatchScorer(
+        "labeled", PickyScoring(Roles(slot.engine), build_strategy("uniform", 0.5)), ManualClock(42)
+    )
 
 
 def raw(row: LabeledImpression, offset: int, partition: int = 0) -> RawRow:
@@ -104,7 +107,7 @@ class BrokenStrategy:
 )
 @pytest.mark.parametrize("num_rows", [1, 64])
 def test_no_row_is_blamed_for_a_strategy_that_fails(slot: ModelSlot, weigh, num_rows: int) -> None:
-    scorer = MicroBatchScorer("labeled", Scoring(slot.engine, BrokenStrategy(weigh)), ManualClock(42))
+    scorer = MicroBatchScorer("labeled", Scoring(Roles(slot.engine), BrokenStrategy(weigh)), ManualClock(42))
     with pytest.raises(StrategyError, match="strategy broken"):
         scorer.process([raw(tiny_labeled(index), index) for index in range(num_rows)])
 

@@ -7,6 +7,7 @@ import torch
 from scorer.engine.engine import Engine
 from scorer.importance.strategies import STRATEGIES, build_strategy
 from scorer.importance.strategy import ScoredRows
+from scorer.live.roles import Roles
 from scorer.registry.version_store import version_name
 from scorer.scoring.scoring import Scoring
 from scorer.settings import ScorerSettings
@@ -28,8 +29,8 @@ def frozen(tmp_path_factory):
     return Engine(tiny_bundle(tmp_path_factory.mktemp("frozen"), number=1), ScorerSettings())
 
 
-def score(live, rows=ROWS, strategy="gradnorm_is", **arguments):
-    return Scoring(live, build_strategy(strategy, 0.5), **arguments).score(rows, CLOCK)
+def score(live, rows=ROWS, strategy="gradnorm_is", *, frozen_share=1.0, **others):
+    return Scoring(Roles(live, **others), build_strategy(strategy, 0.5), frozen_share=frozen_share).score(rows, CLOCK)
 
 
 def test_every_labeled_impression_becomes_one_example_in_order(live):
@@ -92,14 +93,14 @@ def test_a_score_that_is_not_finite_is_refused_before_anything_is_weighed(live, 
     bundle.model.head.bias.data.fill_(torch.nan)
     strategy = build_strategy("gradnorm_is", 0.5)
     with pytest.raises(FloatingPointError, match="roll back"):
-        Scoring(Engine(bundle, ScorerSettings()), strategy).score(ROWS, CLOCK)
-    assert Scoring(live, strategy).score(ROWS, CLOCK) == score(live)
+        Scoring(Roles(Engine(bundle, ScorerSettings())), strategy).score(ROWS, CLOCK)
+    assert Scoring(Roles(live), strategy).score(ROWS, CLOCK) == score(live)
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_a_strategy_that_remembers_examples_goes_on_like_the_one_that_made_them(live, frozen, name):
     clock = ManualClock()
-    first, second = (Scoring(live, build_strategy(name, 0.5), frozen=frozen, frozen_share=0.5) for _ in range(2))
+    first, second = (Scoring(Roles(live, frozen), build_strategy(name, 0.5), frozen_share=0.5) for _ in range(2))
     made = []
     for start in range(0, 150, 50):
         clock.advance(1)
@@ -109,7 +110,7 @@ def test_a_strategy_that_remembers_examples_goes_on_like_the_one_that_made_them(
 
 
 def test_tokens_and_unknown_tokens_are_counted(live):
-    scoring = Scoring(live, build_strategy("full", 1.0))
+    scoring = Scoring(Roles(live), build_strategy("full", 1.0))
     scoring.score([tiny_labeled(query="日本", item_text="red hat", history=())], CLOCK)
     assert (scoring.num_tokens, scoring.num_unknown) == (7, 2)
 

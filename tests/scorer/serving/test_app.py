@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 
 from scorer.engine.engine import Engine
 from scorer.live.model_slot import ModelSlot
+from scorer.live.roles import Roles
 from scorer.measures.log_loss import sigmoid
 from scorer.serving.app import create_service, listen, serve_until_told
 from scorer.serving.messages import ScoreRow
@@ -36,8 +37,8 @@ class LoadedModels:
         self.slot = slot
 
     @property
-    def engine(self) -> Engine:
-        return self.slot.engine
+    def roles(self) -> Roles[Engine]:
+        return Roles(self.slot.engine)
 
     @property
     def version(self) -> str:

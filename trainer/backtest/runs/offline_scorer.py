@@ -117,7 +117,7 @@ class OfflineScorer:
             due_ms = max(row.label_due_ms for row in batch)
             examples += self._scoring.score(batch, lambda due_ms=due_ms: due_ms)  # type: ignore[misc]
         newest_ms = max(shown.row.labeled.label_due_ms for shown in rows)
-        self._showing.show(newest_ms, self._scoring.live)
+        self._showing.show(newest_ms, self._scoring.roles.live)
         record = ExampleRecord(partition=0, offset=self._number, timestamp_ms=newest_ms, rows=tuple(examples))
         _, live_version = parse_version(examples[0].live.version)
         scored = ScoredRecord(record, rows, self._first_row, live_version)

@@ -19,6 +19,7 @@ import torch
 
 from scorer.engine.engine import Engine
 from scorer.importance.strategies import build_strategy
+from scorer.live.roles import Roles
 from scorer.model.device import return_freed_memory
 from scorer.registry.registry import copy_with_shared_tensors
 from scorer.scoring.scoring import Scoring
@@ -132,7 +133,7 @@ def assemble(
     live, still = (replace(bundle, model=copy_with_shared_tensors(bundle.model)) for _ in range(2))
     engine, frozen = Engine(live, arm.scorer), FrozenScores(still, arm.scorer, known.frozen() if known else None)
     strategy = build_strategy(arm.scorer.strategy, arm.scorer.budget, arm.importance)
-    scoring = Scoring(engine, strategy, frozen=frozen, frozen_share=arm.scorer.frozen_share)
+    scoring = Scoring(Roles[Engine](engine, frozen), strategy, frozen_share=arm.scorer.frozen_share)
     line = ModelLine(bundle, checkpoint, arm.trainer, arm.gate)
     return Parts(
         scorer=OfflineScorer(rows, scoring, frozen, arm.scorer, plan_rows=arm.trainer.update_rows, first_row=len(warm)),

@@ -5,6 +5,7 @@ import pytest
 
 from scorer.engine.engine import Engine, ScoredBatch
 from scorer.importance.strategies import build_strategy
+from scorer.live.roles import Roles
 from scorer.scoring.scoring import Scoring
 from scorer.settings import ScorerSettings
 from stream.settings import JoinSettings
@@ -19,7 +20,7 @@ def scorer(bert, tmp_path):
     settings = tiny_arm(bert).scorer
     bundle = tiny_bundle(tmp_path, number=3)
     frozen = FrozenScores(bundle, settings)
-    scoring = Scoring(Engine(bundle, settings), build_strategy("uniform", 0.5), frozen=frozen)
+    scoring = Scoring(Roles(Engine(bundle, settings), frozen), build_strategy("uniform", 0.5))
     rows = tiny_stream(tmp_path, 250).rows(0)
     return OfflineScorer(rows, scoring, frozen, settings, plan_rows=100, first_row=40)
 
@@ -76,7 +77,7 @@ class Numbered:
 def played(rows, live, *, plan_rows=100):
     """Play a stream on which every plan is followed by a new version; return scored plans and times of decision."""
     settings = ScorerSettings(max_batch_rows=64, frozen_share=0.5)
-    scoring = Scoring(live, build_strategy("uniform", 0.5))
+    scoring = Scoring(Roles(live), build_strategy("uniform", 0.5))
     scorer = OfflineScorer(rows, scoring, live, settings, plan_rows=plan_rows, first_row=0)
     found, decided_ms = [], []
     for scored in plans(scorer):
