@@ -3,13 +3,13 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import structlog
 
 from scorer.model.device import return_freed_memory
 from scorer.registry.version_store import RegistryError, parse_version
+from stream.events import GateResult
 from trainer.failures import Failed, attempt
 from trainer.learning.probe import ProbeSet
 from trainer.line import LearnReport, ModelLine, PlanRows
@@ -17,14 +17,14 @@ from trainer.metrics import TrainerMetrics
 from trainer.plans.example_record import ExampleRecord
 from trainer.plans.planner import ExampleSource, Planner, cut_plan
 from trainer.promotion.commands import Command, CommandInbox, CommandResult
+from trainer.promotion.gate import first_judgement
 from trainer.promotion.publication import Publisher
 from trainer.serving import Serving
 from trainer.settings import TrainerSettings
-from trainer.state.checkpoint import CheckpointError, CheckpointStore
+from trainer.state.checkpoint import CheckpointError
 from trainer.state.failpoints import Failpoints
-from trainer.state.ledger_chain import FAN_IN, merge_segments, sweep_segments
-from trainer.state.ledger_segments import write_segment
-from trainer.state.plan import Plan, PlanStore
+from trainer.state.line_stores import LineStores
+from trainer.state.plan import Plan
 
 _POLL_SECONDS = 0.2
 """How long a poll waits: short, so that commands and signals are seen soon."""
@@ -38,21 +38,6 @@ class CommittingSource(ExampleSource, Protocol):
 
     def commit(self, offsets: Mapping[int, int]) -> None:
         """Show how far the checkpoint is; nothing depends on it."""
-
-
-@dataclass(frozen=True)
-class Stores:
-    """Where the private state of a model line is kept.
-
-    Attributes:
-        plans: Fixed inputs of updates.
-        checkpoints: State between updates.
-        ledger: Directory of ledger segments.
-    """
-
-    plans: PlanStore
-    checkpoints: CheckpointStore
-    ledger: Path
 
 
 @dataclass(frozen=True)
@@ -91,7 +76,7 @@ class Trainer:
         self,
         line: ModelLine,
         checkpoint_name: str,
-        stores: Stores,
+        stores: LineStores,
         edges: Edges,
         settings: TrainerSettings,
     ) -> None:
@@ -122,6 +107,16 @@ class Trainer:
 
         An update that has begun is finished, checkpoint included.
         """
+        state = self.line.state
+        self._log.info(
+            "trainer_started",
+            line=state.line,
+            update=state.update,
+            champion=state.champion,
+            offsets=state.offsets,
+            first_judgement=first_judgement(self.line.gate) if self.line.gate else "never",
+        )
+        self._metrics.gone_records.set(sum(gone.num_records for gone in state.gone))
         self._serving.announce_missing()
         self._show_state()
         while (plan := self._stores.plans.read(self.line.state.update + 1)) is not None:
@@ -178,19 +173,17 @@ class Trainer:
             return
         self._failpoints.pass_through("learned")
         with self._metrics.stage("checkpoint"):
-            segment = write_segment(self._stores.ledger, plan.number, report.ledger, self.line.state.ledger)
-            self._failpoints.pass_through("ledger_written")
-            segment = merge_segments(self._stores.ledger, segment)
-            self._failpoints.pass_through("ledger_merged")
+            segment = self._stores.record(plan.number, report.ledger, self.line.state.ledger)
             self.line.state = self.line.state.recorded(segment)
             self._write_checkpoint()  # 6
         self._failpoints.pass_through("checkpoint_written")
         self._source.commit(plan.next)  # 7
-        self._stores.plans.prune(plan.number - self._settings.keep_checkpoints)
-        if plan.number % FAN_IN == 0:
-            sweep_segments(self._stores.ledger, self._stores.checkpoints.ledgers(), self._failpoints)
+        self._stores.forget(plan.number)
         self._rescore_probe(rows, plan)
         return_freed_memory()
+        self._show_update(plan, result, report)
+
+    def _show_update(self, plan: Plan, result: GateResult | None, report: LearnReport) -> None:
         self._metrics.gate.count_decision(result, stopped=self.line.state.promotions_stopped)
         self._metrics.count_learning(report)
         self._lag_due = -math.inf

@@ -22,19 +22,17 @@ from stream.disk.state_home import place_of
 from stream.events import ModelRelease
 from stream.settings import KafkaSettings
 from trainer.line import ModelLine
-from trainer.loop import Edges, Stores, Trainer
+from trainer.loop import Edges, Trainer
 from trainer.metrics import TrainerMetrics
 from trainer.patient_edges import PatientInbox, PatientSource
 from trainer.plans.source import KafkaExampleSource, edge_offsets
 from trainer.promotion.commands import KafkaCommandInbox, end_of_commands
-from trainer.promotion.gate import first_judgement
 from trainer.promotion.publication import Publisher
 from trainer.settings import GateSettings, TrainerSettings
-from trainer.state.checkpoint import checkpoint_store, current_line, line_directory
+from trainer.state.checkpoint import current_line
 from trainer.state.contract import check_contract, contract_of
 from trainer.state.failpoints import Failpoints
-from trainer.state.ledger import ledger_directory
-from trainer.state.plan import PlanStore
+from trainer.state.line_stores import LineStores
 from trainer.state.sound_version import load_sound_version
 from trainer.warm_start import Start, check_finished
 
@@ -94,14 +92,16 @@ def run_trainer(
     with sole_writer(trainer_dir), ExitStack() as connections:
         sweep_leftovers(trainer_dir)
         metrics.state_free_bytes.set_function(lambda: free_bytes(trainer_dir))
-        device = prepare_device(model)
         registry = ModelRegistry(RegistrySettings().root())
         failpoints = Failpoints(os.environ.get("MILLSTREAM_FAILPOINT", ""))
-        stores = _stores(trainer_dir, current_line(trainer_dir), settings, failpoints)
+        line, keep = current_line(trainer_dir), settings.keep_checkpoints
+        stores = LineStores(trainer_dir, line, keep=keep, failpoints=failpoints)
         checkpoint = stores.checkpoints.load_latest()
         state = checkpoint.state
         check_finished(state, registry)
-        bundle = load_sound_version(registry, state, device=device, cached_segments=model.cached_segments)
+        bundle = load_sound_version(
+            registry, state, device=prepare_device(model), cached_segments=model.cached_segments
+        )
         source = connections.enter_context(closing(KafkaExampleSource(kafka, metrics.unreadable_records)))
         check_contract(state.contract, contract_of(model, bundle, source.num_partitions))
         outage = Outage(stop)
@@ -115,17 +115,7 @@ def run_trainer(
             clock=time.monotonic,
             failpoints=failpoints,
         )
-        metrics.gone_records.set(sum(gone.num_records for gone in state.gone))
-        line = ModelLine(bundle, checkpoint, settings, gate)
-        trainer = Trainer(line, checkpoint.name, stores, edges, settings)
-        structlog.get_logger(__name__).info(
-            "trainer_started",
-            line=state.line,
-            update=state.update,
-            champion=state.champion,
-            offsets=state.offsets,
-            first_judgement=first_judgement(gate),
-        )
+        trainer = Trainer(ModelLine(bundle, checkpoint, settings, gate), checkpoint.name, stores, edges, settings)
         try:
             trainer.run(stop)
         except KafkaError as error:
@@ -133,11 +123,3 @@ def run_trainer(
             if not stop():
                 raise
             structlog.get_logger(__name__).warning("stopped_without_kafka", message=str(error))
-
-
-def _stores(trainer_dir: Path, line: str, settings: TrainerSettings, failpoints: Failpoints) -> Stores:
-    return Stores(
-        plans=PlanStore(line_directory(trainer_dir, line) / "plans"),
-        checkpoints=checkpoint_store(trainer_dir, line, keep=settings.keep_checkpoints, failpoints=failpoints),
-        ledger=ledger_directory(trainer_dir, line),
-    )

@@ -27,14 +27,12 @@ from trainer.settings import TrainerSettings
 from trainer.state.checkpoint import (
     Checkpoint,
     CheckpointError,
-    checkpoint_store,
-    current_line,
-    line_directory,
+    load_latest,
     set_current_line,
 )
 from trainer.state.contract import contract_of
 from trainer.state.line_state import Knowledge, LineState
-from trainer.state.plan import PlanStore
+from trainer.state.line_stores import LineStores
 
 _CHUNK_BATCHES = 16
 """Batches that are learned between two reports of progress; rows are shuffled within them only."""
@@ -100,8 +98,7 @@ def warm_start(
 ) -> str:
     """Teach the current line the rows of a log, in order, and return the name of its version 1.
 
-    Every row is learned once with weight 1. The bias of the head starts at the log odds of the click rate, so that no
-    step is spent on learning it. Version 1 becomes champion and frozen; the live stream goes on from `start`.
+    Version 1 becomes champion and frozen; the live stream goes on from `start`.
 
     What was learned is on disk before anything is published: a call that a crash interrupted after that is finished by
     the next one, which learns nothing, so that it cannot publish other bits under the same name.
@@ -131,11 +128,10 @@ def warm_start(
         _begin_line(trainer_dir, first_checkpoint(bundle, learner, state))
     else:
         learner.restore(checkpoint.tensors)
-        bundle = replace(
-            bundle, statistics=NumericStatistics.from_json(state.statistics, bundle.featurizer.spec.numeric)
-        )
+        statistics = NumericStatistics.from_json(state.statistics, bundle.featurizer.spec.numeric)
+        bundle = replace(bundle, statistics=statistics)
         structlog.get_logger(__name__).info("warm_start_finished", version=version)
-    bundle = ModelBundle(bundle.model, bundle.featurizer, bundle.statistics, version, bundle.precision)
+    bundle = replace(bundle, version=version, digests={})
     publisher.publish(bundle, parent=parent, knowledge=Knowledge(), gate=_EXEMPT)
     # The champion last: until it is moved, the next call finishes what a crash left undone.
     publisher.move({"frozen": version, "champion": version}, "warm_started")
@@ -195,7 +191,7 @@ def _beginning(trainer_dir: Path, registry: ModelRegistry) -> Checkpoint:
     Raises:
         CheckpointError: there is no line, or it has learned already.
     """
-    checkpoint = checkpoint_store(trainer_dir, current_line(trainer_dir)).load_latest()
+    checkpoint = load_latest(trainer_dir)
     state = checkpoint.state
     if state.number > 0 and not _is_unfinished(state, registry):
         message = (
@@ -227,7 +223,8 @@ def _precision(bundle: ModelBundle, state: LineState, device: torch.device) -> P
 
 def _begin_line(trainer_dir: Path, checkpoint: Checkpoint) -> None:
     line = checkpoint.state.line
-    PlanStore(line_directory(trainer_dir, line) / "plans").clear()
+    stores = LineStores(trainer_dir, line)
+    stores.plans.clear()
     # The line is named last: who reads the name finds a checkpoint.
-    checkpoint_store(trainer_dir, line).write(checkpoint)
+    stores.checkpoints.write(checkpoint)
     set_current_line(trainer_dir, line)

@@ -9,7 +9,6 @@ from pathlib import Path
 import msgspec
 import pyarrow.parquet as pq
 import pytest
-from trainer.plans.plan import Plan, PlanStore, Record
 
 from scorer.engine.engine import forward_rows
 from scorer.engine.golden import golden_problem, golden_z
@@ -29,11 +28,13 @@ from stream.play.ledger import read_producer_ledger
 from tests.trainer.rig import Rig
 from trainer.backtest.runs.results import Results
 from trainer.line import ModelLine
+from trainer.plans.example_record import ExampleRecord
 from trainer.promotion.commands import CommandResult, decode_command
 from trainer.settings import GateSettings, TrainerSettings
 from trainer.state.checkpoint import checkpoint_store, current_line, line_directory
 from trainer.state.contract import check_contract, contract_of
 from trainer.state.ledger import read_ledger
+from trainer.state.plan import Plan, PlanStore
 
 WRITTEN = Path(__file__).parent / "written_by_0_1_0"
 LINE = "53c5876d"
@@ -69,9 +70,9 @@ def decode_all(kind: str, decode) -> tuple[list, list[str]]:
     return values, sorted(reasons)
 
 
-def example_records() -> list[Record]:
+def example_records() -> list[ExampleRecord]:
     return [
-        Record(record.partition, record.offset, record.timestamp_ms, tuple(decode_examples(record.value)))
+        ExampleRecord(record.partition, record.offset, record.timestamp_ms, tuple(decode_examples(record.value)))
         for record in topic("weighted-examples")
     ]
 

@@ -16,18 +16,17 @@ from stream.events import ModelRelease, RoleScore, WeightedExample
 from tests.doubles import ManualClock, tiny_bundle, tiny_labeled
 from trainer.learning.update import Learner
 from trainer.line import ModelLine, first_checkpoint
-from trainer.loop import Edges, Stores, Trainer
+from trainer.loop import Edges, Trainer
 from trainer.metrics import TrainerMetrics
 from trainer.plans.example_record import ExampleRecord
 from trainer.promotion.commands import Command, CommandResult
 from trainer.promotion.publication import Publisher
 from trainer.settings import GateSettings, TrainerSettings
-from trainer.state.checkpoint import checkpoint_store, current_line, line_directory, set_current_line
+from trainer.state.checkpoint import checkpoint_store, current_line, set_current_line
 from trainer.state.contract import contract_of
 from trainer.state.failpoints import Failpoints
-from trainer.state.ledger import ledger_directory
 from trainer.state.line_state import Knowledge, LineState
-from trainer.state.plan import PlanStore
+from trainer.state.line_stores import LineStores
 
 TINY_SETTINGS = ModelSettings(max_query_tokens=8, max_item_tokens=16, max_tokens=40)
 START_MS = 1_700_000_000_000
@@ -206,20 +205,14 @@ class Rig:
         set_current_line(self.trainer_dir, line)
 
     def _build(self) -> Trainer:
-        name = current_line(self.trainer_dir)
-        checkpoints = checkpoint_store(
-            self.trainer_dir, name, keep=self.settings.keep_checkpoints, failpoints=self.failpoints
-        )
-        checkpoint = checkpoints.load_latest()
+        line, keep = current_line(self.trainer_dir), self.settings.keep_checkpoints
+        stores = LineStores(self.trainer_dir, line, keep=keep, failpoints=self.failpoints)
+        checkpoint = stores.checkpoints.load_latest()
         bundle = self.registry.load(checkpoint.state.lineage)
         return Trainer(
             ModelLine(bundle, checkpoint, self.settings, self.gate),
             checkpoint.name,
-            Stores(
-                plans=PlanStore(line_directory(self.trainer_dir, name) / "plans"),
-                checkpoints=checkpoints,
-                ledger=ledger_directory(self.trainer_dir, name),
-            ),
+            stores,
             Edges(
                 source=self.log,
                 publisher=self.publisher(),

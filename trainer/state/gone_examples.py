@@ -6,8 +6,8 @@ from pathlib import Path
 
 from stream.cluster.gone_records import GoneRange, gone_letter, gone_range, tell_gone
 from stream.dead_letters import Record
-from trainer.state.checkpoint import checkpoint_store, current_line, line_directory
-from trainer.state.plan import PlanStore
+from trainer.state.checkpoint import current_line
+from trainer.state.line_stores import LineStores
 
 
 def skip_lost(
@@ -35,9 +35,8 @@ def skip_lost(
     Raises:
         ValueError: there is no usable checkpoint, or the topic was made anew.
     """
-    line = current_line(trainer_dir)
-    checkpoints = checkpoint_store(trainer_dir, line, keep=keep)
-    checkpoint = checkpoints.load_latest()
+    stores = LineStores(trainer_dir, current_line(trainer_dir), keep=keep)
+    checkpoint = stores.checkpoints.load_latest()
     offsets = checkpoint.offsets
     if ahead := [partition for partition, offset in offsets.items() if offset > ends.get(partition, 0)]:
         message = (
@@ -52,8 +51,8 @@ def skip_lost(
     gone = [found for found in ranges if found is not None]
     if gone:
         write([gone_letter(found, "trainer") for found in gone])
-        PlanStore(line_directory(trainer_dir, line) / "plans").clear()
-        checkpoints.write(replace(checkpoint, state=checkpoint.state.skipped(gone)))
+        stores.plans.clear()
+        stores.checkpoints.write(replace(checkpoint, state=checkpoint.state.skipped(gone)))
     for found in gone:
         tell_gone(found)
     return gone
