@@ -6,6 +6,7 @@ from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import rankdata
 
 Floats = npt.NDArray[np.float64]
 
@@ -37,7 +38,7 @@ def auc(score: npt.ArrayLike, label: npt.ArrayLike) -> float:
     num_pairs = num_clicked * (len(clicked_N) - num_clicked)
     if num_pairs == 0:
         return math.nan
-    rank_sum = float(_midranks(score_N)[clicked_N].sum())
+    rank_sum = float(rankdata(score_N)[clicked_N].sum())
     return (rank_sum - num_clicked * (num_clicked + 1) / 2) / num_pairs
 
 
@@ -60,7 +61,7 @@ def within_group_auc(score: npt.ArrayLike, label: npt.ArrayLike, group: npt.Arra
         return math.nan
     # Groups are laid end to end: ranks inside a group are ranks overall less the number of rows in earlier groups.
     _, key_N = np.unique(score_N, return_inverse=True)
-    rank_N = _midranks((group_N * (key_N.max() + 1) + key_N).astype(np.float64))
+    rank_N = rankdata((group_N * (key_N.max() + 1) + key_N).astype(np.float64))
     num_rows_G = np.bincount(group_N)
     num_clicked_G = np.bincount(group_N, weights=clicked_N)
     rank_sum_G = np.bincount(group_N, weights=rank_N * clicked_N)
@@ -120,19 +121,11 @@ def _delong(scores: list[Floats], clicked_N: npt.NDArray[np.bool_]) -> tuple[Flo
     placement_SP = np.empty((len(scores), num_clicked))
     placement_SN = np.empty((len(scores), num_other))
     for index, score_N in enumerate(scores):
-        rank_N = _midranks(score_N)
-        placement_SP[index] = (rank_N[clicked_N] - _midranks(score_N[clicked_N])) / num_other
-        placement_SN[index] = 1 - (rank_N[~clicked_N] - _midranks(score_N[~clicked_N])) / num_clicked
+        rank_N = rankdata(score_N)
+        placement_SP[index] = (rank_N[clicked_N] - rankdata(score_N[clicked_N])) / num_other
+        placement_SN[index] = 1 - (rank_N[~clicked_N] - rankdata(score_N[~clicked_N])) / num_clicked
     covariance = np.atleast_2d(np.cov(placement_SP)) / num_clicked + np.atleast_2d(np.cov(placement_SN)) / num_other
     return placement_SP.mean(axis=1), covariance
-
-
-def _midranks(values_N: Floats) -> Floats:
-    """Return the 1-based rank of each value, equal values sharing the mean of their ranks."""
-    _, inverse_N, count_K = np.unique(values_N, return_inverse=True, return_counts=True)
-    last_K = np.cumsum(count_K)
-    midrank_K = last_K - (count_K - 1) / 2
-    return np.asarray(midrank_K[inverse_N], dtype=np.float64)
 
 
 def _half_width(variance: float, confidence: float) -> float:
