@@ -1,8 +1,7 @@
 """The first champion of a process that answers before it has one."""
 
-from collections.abc import Mapping
-from contextlib import ExitStack
-from types import TracebackType
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Self
 
 from scorer.live.live_models import LiveModels
@@ -45,14 +44,12 @@ class FirstChampion:
         self._metrics = metrics
         self._stack = ExitStack()
 
-    def __enter__(self) -> Self:
+    @contextmanager
+    def following(self) -> Iterator[Self]:
+        """Wait, then follow the releases, for as long as the context lasts."""
         vital_thread(self._wait, "first-champion").start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._stack.close()
+        with self._stack:
+            yield self
 
     def _wait(self) -> None:
         bundle, releases = self._loader.wait_for_champion(self._follower, self._releases)
@@ -64,5 +61,5 @@ class FirstChampion:
                 loader=self._loader,
                 settings=self._settings,
                 metrics=self._metrics,
-            )
+            ).following()
         )

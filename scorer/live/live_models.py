@@ -2,8 +2,8 @@
 
 import threading
 import time
-from collections.abc import Iterable, Mapping
-from types import TracebackType
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from typing import Self
 
 import structlog
@@ -75,16 +75,16 @@ class LiveModels:
         """The version that serves."""
         return self.slot.version
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._stopping.set()
-        self._thread.join()
-        self._follower.close()
+    @contextmanager
+    def following(self) -> Iterator[Self]:
+        """Follow the releases for as long as the context lasts, then close the follower."""
+        with closing(self._follower):
+            self._thread.start()
+            try:
+                yield self
+            finally:
+                self._stopping.set()
+                self._thread.join()
 
     def apply(self, releases: Iterable[ModelRelease]) -> None:
         """Serve what the newest release of each alias names; older ones of the same alias are passed over."""

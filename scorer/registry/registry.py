@@ -5,7 +5,8 @@ import math
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version as library_version
 from pathlib import Path
@@ -68,14 +69,7 @@ class ModelRegistry(VersionStore):
         """
         line, number = parse_version(bundle.version)
         num_bytes = sum(tensor.nbytes for tensor in bundle.model.state_dict().values())
-        with storing(self.root):
-            self.root.mkdir(parents=True, exist_ok=True)
-        with (
-            storing(self.path(bundle.version), num_bytes),
-            tempfile.TemporaryDirectory(prefix=".publishing-", dir=self.root) as name,
-        ):
-            directory = Path(name) / bundle.version
-            directory.mkdir()
+        with self._new_directory(bundle.version, num_bytes) as directory:
             files = write_version_files(bundle, directory, self.path(parent) if parent else None)
             if self.path(bundle.version).exists() and not self._set_aside_unreadable(bundle.version):
                 return self._published_digest(bundle.version, files)
@@ -183,6 +177,19 @@ class ModelRegistry(VersionStore):
         with storing(path):
             path.parent.mkdir(exist_ok=True)
         write_durably(path, version.encode())
+
+    @contextmanager
+    def _new_directory(self, version: str, num_bytes: int) -> Iterator[Path]:
+        """Give a directory of the version's name in which to write it, removed in the end unless it was moved away."""
+        with storing(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+        with (
+            storing(self.path(version), num_bytes),
+            tempfile.TemporaryDirectory(prefix=".publishing-", dir=self.root) as name,
+        ):
+            directory = Path(name) / version
+            directory.mkdir()
+            yield directory
 
     def _load(
         self,

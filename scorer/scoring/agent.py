@@ -256,7 +256,7 @@ def run() -> None:
         follower = ReleaseFollower(kafka, metrics.model.unusable_releases.inc)
         bundle, releases = loader.wait_for_champion(follower, follower.catch_up())
         models = held.enter_context(
-            LiveModels(bundle, follower, releases, loader=loader, settings=settings, metrics=metrics.model)
+            LiveModels(bundle, follower, releases, loader=loader, settings=settings, metrics=metrics.model).following()
         )
         scoring = Scoring(models.roles, strategy, frozen_share=settings.frozen_share)
         scoring.remember(recent_examples(kafka, REMEMBERED_ROWS))

@@ -167,7 +167,7 @@ def run() -> None:
     scorer = ScorerSettings(frozen_share=0.0)
     follower = ReleaseFollower(KafkaSettings(), metrics.model.unusable_releases.inc)
     first = FirstChampion(follower, follower.catch_up(), loader=loader, settings=scorer, metrics=metrics.model)
-    with first:
+    with first.following():
         serve_until_told(create_service(lambda: first.models, settings, metrics), listener, settings.drain_seconds)
 
 

@@ -22,7 +22,7 @@ def first_champion(follower: BrokenFollower, shown: CollectorRegistry) -> FirstC
 
 def test_a_champion_that_comes_later_is_loaded_and_followed(tmp_path: Path) -> None:
     published, shown = Published(tmp_path), CollectorRegistry()
-    with first_champion(BrokenFollower([], published.release(2)), shown) as first:
+    with first_champion(BrokenFollower([], published.release(2)), shown).following() as first:
         assert first.models is None
         wait_until(lambda: first.models is not None, "the first champion")
         assert first.models.version == "00000000-000002"
@@ -33,5 +33,5 @@ def test_an_unexpected_error_while_it_waits_ends_the_process(monkeypatch: pytest
     ended: list[BaseException] = []
     monkeypatch.setattr("stream.process.vital_thread.end_process", lambda _what, error, **_facts: ended.append(error))
     error = RuntimeError("unexpected")
-    with first_champion(BrokenFollower([error]), CollectorRegistry()):
+    with first_champion(BrokenFollower([error]), CollectorRegistry()).following():
         wait_until(lambda: ended == [error], "the end of the process")

@@ -190,7 +190,7 @@ def test_an_unexpected_error_in_the_thread_ends_the_process(
     published: Published, shown: CollectorRegistry, ended: list[BaseException]
 ) -> None:
     error = RuntimeError("unexpected")
-    with followed(published, shown, BrokenFollower([error])):
+    with followed(published, shown, BrokenFollower([error])).following():
         wait_until(lambda: ended == [error], "the end of the process")
 
 
@@ -199,7 +199,7 @@ def test_an_error_in_a_switch_ends_the_process(
 ) -> None:
     models = followed(published, shown, BrokenFollower([], published.release(1)))
     models.slot.switch = lambda _staged: 1 / 0
-    with models:
+    with models.following():
         wait_until(lambda: [type(error) for error in ended] == [ZeroDivisionError], "the end of the process")
 
 
@@ -207,7 +207,7 @@ def test_an_error_in_a_switch_ends_the_process(
 def test_a_broker_that_is_away_does_not_end_it(
     published: Published, shown: CollectorRegistry, ended: list[BaseException], error: Exception
 ) -> None:
-    with followed(published, shown, BrokenFollower([error], published.release(1))) as models:
+    with followed(published, shown, BrokenFollower([error], published.release(1))).following() as models:
         wait_until(lambda: models.version == "00000000-000001", "the swap")
     assert ended == []
     assert shown.get_sample_value("millstream_scorer_releases_polled_timestamp_seconds") == 42.0
@@ -224,7 +224,8 @@ def test_the_thread_hears_a_release_and_retries_one_it_could_not_read(
     bundle = loader.load(published.release(0))
     metrics = ModelMetrics(shown, "scorer")
     hidden = published.root / "hidden"
-    with LiveModels(bundle, follower, {}, loader=loader, settings=ScorerSettings(), metrics=metrics) as models:
+    models = LiveModels(bundle, follower, {}, loader=loader, settings=ScorerSettings(), metrics=metrics)
+    with models.following():
         publish(kafka, published.registry, published.bundle(1), "champion")
         wait_until(lambda: models.version == "00000000-000001", "the swap")
         second = published.bundle(2)
