@@ -10,8 +10,11 @@ from stream.disk.durable_files import StorageError
 
 Result = TypeVar("Result")
 
-ENVIRONMENT = (OSError, StorageError, MemoryError, torch.OutOfMemoryError)
+ENVIRONMENT = (OSError, StorageError)
 """Errors of the machine: another try, perhaps after a restart, may succeed."""
+
+OUT_OF_MEMORY = (MemoryError, torch.OutOfMemoryError)
+"""May be of the machine, or of a batch that never fits; only another try tells."""
 
 
 @dataclass(frozen=True)

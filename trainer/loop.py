@@ -10,7 +10,7 @@ import structlog
 from scorer.model.device import return_freed_memory
 from scorer.registry.version_store import RegistryError, parse_version
 from stream.events import GateResult
-from trainer.failures import Failed, attempt
+from trainer.failures import OUT_OF_MEMORY, Failed, attempt
 from trainer.learning.probe import ProbeSet
 from trainer.line import LearnReport, ModelLine, PlanRows
 from trainer.metrics import TrainerMetrics
@@ -124,7 +124,7 @@ class Trainer:
             records = self._planner.read(plan, stop)
             if records is None:
                 return
-            self._update(plan, records)
+            self._update(plan, records, is_repeated=True)
         while not stop():
             self.step()
 
@@ -144,7 +144,7 @@ class Trainer:
         self._failpoints.pass_through("plan_written")
         self._update(plan, records)
 
-    def _update(self, plan: Plan, records: list[ExampleRecord]) -> None:
+    def _update(self, plan: Plan, records: list[ExampleRecord], *, is_repeated: bool = False) -> None:
         """Run the update of a plan. Each step may crash; the restart repeats all of them with the same result.
 
         1. The plan is on disk before this begins: which records, which seed.
@@ -166,7 +166,7 @@ class Trainer:
                 result = self._serving.decide(result, plan, self._checkpoint_name)  # 4
         self._failpoints.pass_through("decided")
         with self._metrics.stage("learn"):
-            report = self._learn(rows, plan)  # 5
+            report = self._learn(rows, plan, is_repeated=is_repeated)  # 5
         if report is None:
             self.line.restore(self._stores.checkpoints.load(self._checkpoint_name))
             self._update(plan, records)
@@ -209,14 +209,19 @@ class Trainer:
             self._log.error("probe_failed", update=plan.number, exc_info=found.error)
         self._metrics.probe.show(None if isinstance(found, Failed) else found)
 
-    def _learn(self, rows: PlanRows, plan: Plan) -> LearnReport | None:
-        """Return what learning the plan did; None when it failed, which is on disk then."""
+    def _learn(self, rows: PlanRows, plan: Plan, *, is_repeated: bool) -> LearnReport | None:
+        """Return what learning the plan did; None when it failed, which is on disk then.
+
+        Where memory runs out, a new process may have more: only the restart that repeats the plan calls it a failure.
+        """
         if self._stores.plans.is_refused(plan.number):
             self._metrics.refused_updates.inc()
             return self.line.pass_over(rows, plan)
         report = attempt(lambda: self.line.learn(rows, plan))
         if not isinstance(report, Failed):
             return report
+        if isinstance(report.error, OUT_OF_MEMORY) and not is_repeated:
+            raise report.error
         self._log.error("update_failed", update=plan.number, rows=plan.num_rows, exc_info=report.error)
         self._stores.plans.refuse(plan.number)
         return None

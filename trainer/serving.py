@@ -6,7 +6,7 @@ import msgspec
 import structlog
 from torch import Tensor
 
-from scorer.registry.version_store import RegistryError, parse_version
+from scorer.registry.version_store import RegistryError, parse_version, version_name
 from stream.events import Alias, GateResult
 from trainer.failures import Failed, attempt
 from trainer.line import ModelLine, PlanRows, weights_of
@@ -86,11 +86,14 @@ class Serving:
         return result
 
     def announce_missing(self) -> None:
-        """Announce what moved before the process ended; after a rollback the aliases follow the checkpoint."""
-        if self._line.state.promotions_stopped:
+        """Announce what moved before the process ended; of a new line and after a rollback, move what did not."""
+        state = self._line.state
+        if state.promotions_stopped:
             self.move_back()
-        else:
-            self._publisher.announce_missing("promoted")
+            return
+        if state.number == 0:
+            self._publisher.move({"champion": state.champion, "frozen": version_name(state.line, 0)}, "initialised")
+        self._publisher.announce_missing("promoted")
 
     def roll_back(self, command: Command) -> str:
         """Stop promotions and let an older version serve, in the state alone: `move_back` tells the world.

@@ -80,9 +80,10 @@ def init_model_line(
             command_offset=start.command_offset,
             device=bundle.model.head.weight.device.type,
         )
-        publisher.move({"champion": bundle.version, "frozen": bundle.version}, "initialised")
         learner = Learner(bundle.model, trainer, bundle.precision)
         _begin_line(trainer_dir, first_checkpoint(bundle, learner, state))
+        # The aliases last: a trainer of the line before would move them back, the trainer of this one moves them again.
+        publisher.move({"champion": bundle.version, "frozen": bundle.version}, "initialised")
     return bundle.version
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from trainer.failures import ENVIRONMENT, Failed, attempt
+from trainer.failures import ENVIRONMENT, OUT_OF_MEMORY, Failed, attempt
 
 
 def fail(error):
@@ -11,8 +11,8 @@ def test_a_result_is_returned():
     assert attempt(lambda: 5) == 5
 
 
-@pytest.mark.parametrize("error", [ValueError, ZeroDivisionError, IndexError, RuntimeError, RecursionError])
-def test_an_error_that_would_come_back_is_returned(error):
+@pytest.mark.parametrize("error", [ValueError, ZeroDivisionError, RuntimeError, RecursionError, *OUT_OF_MEMORY])
+def test_an_error_that_may_come_back_is_returned(error):
     failed = attempt(lambda: fail(error()))
     assert isinstance(failed, Failed)
     assert isinstance(failed.error, error)

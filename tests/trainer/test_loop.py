@@ -11,6 +11,7 @@ from stream.events import RoleScore
 from tests.doubles import tiny_bundle
 from tests.full_disk import no_file_larger_than
 from tests.trainer.rig import START_MS, Rig, example, recorded_log
+from trainer.failures import OUT_OF_MEMORY
 from trainer.plans.example_record import ExampleRecord
 from trainer.settings import GateSettings, TrainerSettings
 from trainer.state.ledger import read_ledger
@@ -479,7 +480,7 @@ def test_an_update_that_failed_is_settled_alike_after_a_kill(tmp_path):
     assert digests[0] == digests[1]
 
 
-@pytest.mark.parametrize("error", [OSError, MemoryError])
+@pytest.mark.parametrize("error", [OSError, *OUT_OF_MEMORY])
 def test_an_error_of_the_machine_ends_the_process_and_the_update_is_repeated(tmp_path, error):
     log = one_partition([scarves(0, skilled=False)])
     rig = Rig(tmp_path, log)
@@ -493,6 +494,39 @@ def test_an_error_of_the_machine_ends_the_process_and_the_update_is_repeated(tmp
     again = Rig(tmp_path, log)
     again.run_to_end()
     assert again.trainer.line.state.rows_since_champion == 64
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY)
+def test_an_update_that_never_fits_in_memory_ends_the_process_once(tmp_path, error):
+    log = one_partition([scarves(64 * k, skilled=False) for k in range(2)])
+
+    def run_out(*_):
+        raise error
+
+    rig = Rig(tmp_path, log)
+    rig.trainer.line.learner.learn = run_out
+    with pytest.raises(error):
+        steps(rig, 1)
+    again = Rig(tmp_path, log)
+    again.trainer.line.learner.learn = run_out
+    again.trainer.run(lambda: again.trainer.line.state.update == 1)
+    assert again.metrics.refused_updates._value.get() == 1
+    assert {row["outcome"] for row in read_ledger(again.trainer_dir).to_pylist()} == {"failed"}
+    last = Rig(tmp_path, log)
+    last.run_to_end()
+    assert last.trainer.line.state.rows_since_champion == 64
+
+
+def test_a_new_line_that_a_crash_kept_from_serving_serves_at_the_next_start(tmp_path):
+    log = one_partition([scarves(0)])
+    rig = Rig(tmp_path, log)
+    other = replace(tiny_bundle(tmp_path / "other", seed=5), version="11111111-000007")
+    rig.registry.publish(other, created_ms=1)
+    rig.publisher().move({"champion": other.version, "frozen": other.version}, "initialised")
+    again = Rig(tmp_path, log)
+    again.trainer.run(lambda: True)
+    assert again.registry.alias("champion") == again.registry.alias("frozen") == f"{LINE}-000000"
+    assert promoted(again)[-1] == f"{LINE}-000000"
 
 
 def test_every_plan_on_disk_is_repeated_as_it_was_cut(tmp_path):

@@ -170,3 +170,17 @@ def test_a_new_line_begins_with_an_untrained_head(tmp_path):
     assert not registry.load(version).model.head.weight.any()
     assert {release.alias for release in topic.read()} == {"champion", "frozen"}
     assert load_latest(tmp_path / "trainer").state.command_offset == 5
+
+
+@pytest.mark.slow
+def test_a_new_line_is_the_trainers_own_before_it_serves(tmp_path, monkeypatch):
+    def crash(*_):
+        raise KeyboardInterrupt
+
+    registry = ModelRegistry(tmp_path / "registry")
+    publisher = Publisher(registry, crash, {}, ManualClock())
+    model = ModelSettings(precision="fp32", device="cpu")
+    monkeypatch.setattr(ModelRegistry, "set_alias", crash)
+    with pytest.raises(KeyboardInterrupt):
+        init_model_line(model, SETTINGS, tmp_path / "trainer", publisher, Start({0: 0, 1: 0}))
+    assert load_latest(tmp_path / "trainer").state.champion in registry.versions()
