@@ -1,51 +1,45 @@
 """The scoring processes: `python -m scorer`, `python -m scorer evaluator`, `python -m scorer serve` (HTTP)."""
 
 import sys
-from importlib import import_module
 
-from stream.process.start import REFUSED, require_cluster, start_process
+from stream.cluster.admin import require_cluster
+from stream.process.start import Process, start_one_of
+from stream.settings import KafkaSettings
 
-# Modules are loaded by name, so that the evaluator loads neither torch nor Faust, and the others only for a cluster.
+# Imported when a process runs: the evaluator needs neither torch nor Faust, and the others load them for a cluster.
 
 
-def run_scorer() -> None:
+def run_scorer(process: Process) -> None:
     """Run the scorer until it is told to stop."""
-    require_cluster()
-    import_module("scorer.scoring.agent").run()
+    require_cluster(KafkaSettings())
+    from scorer.scoring.agent import run
+
+    run(process)
 
 
-def run_evaluator() -> None:
+def run_evaluator(process: Process) -> None:
     """Run the evaluator until it is told to stop."""
-    import_module("scorer.evaluator.process").run()
+    from scorer.evaluator.process import run
+
+    run(process)
 
 
-def run_service() -> None:
+def run_service(process: Process) -> None:
     """Run the HTTP service until it is told to stop."""
-    require_cluster()
-    import_module("scorer.serving.app").run()
+    require_cluster(KafkaSettings())
+    from scorer.serving.app import run
 
-
-PROCESSES = {
-    "": ("scorer", run_scorer),
-    "evaluator": ("evaluator", run_evaluator),
-    "serve": ("service", run_service),
-}
-"""Name of each process and what runs it, by its argument."""
+    run(process)
 
 
 def main(arguments: list[str]) -> None:
-    """Run the process that the arguments name.
-
-    Raises:
-        SystemExit: with one line that says what is wrong, if it cannot start.
-    """
-    process = " ".join(arguments)
-    if process not in PROCESSES:
-        sys.stderr.write(
-            f"scorer: unknown process {process!r}; use `python -m scorer`, alone or with `evaluator` or `serve`\n"
-        )
-        sys.exit(REFUSED)
-    start_process(*PROCESSES[process])
+    """Run the process that the arguments name."""
+    processes = {
+        "": ("scorer", run_scorer),
+        "evaluator": ("evaluator", run_evaluator),
+        "serve": ("service", run_service),
+    }
+    start_one_of("scorer", processes, arguments)
 
 
 if __name__ == "__main__":

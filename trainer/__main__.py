@@ -1,47 +1,38 @@
 """`python -m trainer`: the trainer process."""
 
-import signal
 import sys
-from importlib import import_module
 
 import structlog
 
 from scorer.model.settings import ModelSettings
-from stream.process.exposition import process_registry, serve_metrics
-from stream.process.minute_log import start_minute_log
-from stream.process.start import REFUSED, require_cluster, start_process
+from stream.cluster.admin import require_cluster
+from stream.process.signals import stop_on_signals
+from stream.process.start import Process, start_one_of
 from stream.process.watchdog import StopRequest, start_watchdog
-from stream.settings import KafkaSettings, MetricsSettings
+from stream.settings import KafkaSettings
 from trainer.settings import GateSettings, TrainerSettings
 
 
-def run() -> None:
+def run(process: Process) -> None:
     """Run the trainer until SIGTERM or SIGINT; then finish the update that runs, and return."""
-    stopping, settings = StopRequest(), TrainerSettings()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: stopping.set())
-    require_cluster()
-    registry = process_registry()
-    # Loaded by name: torch takes seconds to import, and what is wrong should be said before.
-    metrics = import_module("trainer.metrics").TrainerMetrics(registry)
-    serve_metrics("trainer", MetricsSettings(), registry)
-    start_minute_log(registry)
-    run_trainer = import_module("trainer.process").run_trainer
-    start_watchdog(stopping.progress, settings.stall_seconds)
-    run_trainer(KafkaSettings(), ModelSettings(), settings, GateSettings(), metrics, stopping.is_set)
-    structlog.get_logger(__name__).info("trainer_stopped")
+    kafka, settings = KafkaSettings(), TrainerSettings()
+    with stop_on_signals(StopRequest()) as stopping:
+        require_cluster(kafka)
+        # Imported now: torch takes seconds to load, and what is wrong should be said before.
+        from trainer.metrics import TrainerMetrics
+
+        metrics = TrainerMetrics(process.registry)
+        process.show_metrics()
+        from trainer.process import run_trainer
+
+        start_watchdog(stopping.progress, settings.stall_seconds)
+        run_trainer(kafka, ModelSettings(), settings, GateSettings(), metrics, stopping.is_set)
+        structlog.get_logger(__name__).info("trainer_stopped")
 
 
 def main(arguments: list[str]) -> None:
-    """Run the trainer.
-
-    Raises:
-        SystemExit: with one line that says what is wrong, if it cannot start.
-    """
-    if arguments:
-        sys.stderr.write(f"trainer: unknown process {' '.join(arguments)!r}; use `python -m trainer`\n")
-        sys.exit(REFUSED)
-    start_process("trainer", run)
+    """Run the trainer."""
+    start_one_of("trainer", {"": ("trainer", run)}, arguments)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ def require_cluster() -> None:
     Raises:
         ClusterError: None does.
     """
-    from stream.process import start
+    from stream.cluster import admin
+    from stream.settings import KafkaSettings
 
-    start.require_cluster()
+    admin.require_cluster(KafkaSettings())

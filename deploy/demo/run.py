@@ -1,11 +1,10 @@
 """The demo's story: prepare, start, stream, drain, audit, report."""
 
 import os
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 
 import numpy as np
 from rich.console import Console
@@ -33,6 +32,7 @@ from stream.cluster.admin import apply_topics
 from stream.disk.directory_lock import directory_lock
 from stream.disk.state_home import place_of
 from stream.play.recorded_log import read_log
+from stream.process.signals import stop_on_signals
 from stream.settings import KafkaSettings
 from stream.simulator.settings import ShopSettings
 from stream.simulator.simulation import write_history
@@ -71,7 +71,7 @@ class Demo:
         """
         self._check_options()
         busy = "wait for the other demo to end, or set MILLSTREAM_HOME to another directory"
-        with self._stopped_by_signals(), ExitStack() as held:
+        with stop_on_signals(self._stop), ExitStack() as held:
             held.enter_context(directory_lock(self._workspace.root, busy))
             self._workspace.clear()
             bootstrap = held.enter_context(demo_cluster(place_of("kafka", self._workspace.root)))
@@ -186,17 +186,6 @@ class Demo:
 
     def _say(self, text: str) -> None:
         self._console.print(f"[bold]demo:[/bold] {text}", highlight=False, soft_wrap=True)
-
-    @contextmanager
-    def _stopped_by_signals(self) -> Iterator[None]:
-        previous = {
-            number: signal.signal(number, lambda *_: self._stop.set()) for number in (signal.SIGINT, signal.SIGTERM)
-        }
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
 
 
 def _shown(value: object) -> str:

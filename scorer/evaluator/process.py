@@ -1,6 +1,5 @@
 """The evaluator process: judges every row of `weighted-examples`, and continues from its snapshot after a restart."""
 
-import signal
 import threading
 import time
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from scorer.evaluator.metrics import EvaluatorMetrics
 from scorer.evaluator.settings import EvaluatorSettings
 from scorer.evaluator.snapshot_file import Snapshot, SnapshotError, read_snapshot, write_snapshot
 from scorer.evaluator.state import ProgressiveEvaluator
-from stream.cluster.admin import ClusterError
+from stream.cluster.admin import ClusterError, require_cluster
 from stream.cluster.gone_records import gone_range, tell_gone
 from stream.cluster.outage import Outage
 from stream.cluster.releases import ReleaseFollower
@@ -24,11 +23,10 @@ from stream.disk.directory_lock import directory_lock
 from stream.disk.durable_files import free_bytes
 from stream.events import EventError
 from stream.example_batch import decode_examples
-from stream.process.exposition import process_registry, serve_metrics
-from stream.process.minute_log import start_minute_log
-from stream.process.start import require_cluster
+from stream.process.signals import stop_on_signals
+from stream.process.start import Process
 from stream.process.watchdog import StopRequest, start_watchdog
-from stream.settings import KafkaSettings, MetricsSettings
+from stream.settings import KafkaSettings
 from stream.topics import topic_name
 
 _POLL_MS = 200
@@ -211,7 +209,7 @@ def read_state(path: Path, settings: EvaluatorSettings) -> tuple[Snapshot, Progr
     return snapshot, evaluator
 
 
-def run() -> None:
+def run(process: Process) -> None:
     """Run the evaluator until it is told to stop.
 
     Raises:
@@ -221,17 +219,12 @@ def run() -> None:
         DirectoryBusyError: another evaluator uses the snapshot.
     """
     kafka, settings = KafkaSettings(), EvaluatorSettings()
-    stopping = StopRequest()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
-    registry = process_registry()
-    metrics = EvaluatorMetrics(registry)
+    metrics = EvaluatorMetrics(process.registry)
     busy = "stop the other evaluator, or set MILLSTREAM_EVALUATOR_DIRECTORY to another directory"
     metrics.state_free_bytes.set_function(lambda: free_bytes(settings.state()))
-    with directory_lock(settings.state(), busy):
-        require_cluster()
-        serve_metrics("evaluator", MetricsSettings(), registry)
-        start_minute_log(registry)
+    with stop_on_signals(StopRequest()) as stopping, directory_lock(settings.state(), busy):
+        require_cluster(kafka)
+        process.show_metrics()
         loop = EvaluatorLoop(kafka, settings, metrics)
         start_watchdog(stopping.progress, settings.stall_seconds)
         loop.run(stopping)

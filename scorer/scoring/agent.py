@@ -1,8 +1,6 @@
 """The scorer's Faust edge: labeled impressions in, weighted examples out, acknowledged when Kafka has them."""
 
 import asyncio
-import signal
-import sys
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -26,12 +24,10 @@ from scorer.scoring.recent_examples import recent_examples
 from scorer.scoring.scoring import Scoring, StrategyError
 from scorer.settings import ScorerSettings
 from stream.cluster.releases import ReleaseFollower
-from stream.process.exposition import process_registry, serve_metrics
-from stream.process.logs import configure_logging
-from stream.process.minute_log import start_minute_log
+from stream.process.start import Process
 from stream.process.vital_thread import end_process
 from stream.process.watchdog import Progress, start_watchdog
-from stream.settings import KafkaSettings, MetricsSettings
+from stream.settings import KafkaSettings
 from stream.topics import topic_name
 from stream.worker.faust_app import (
     Delivery,
@@ -233,7 +229,7 @@ def create_scorer_app(
     return app
 
 
-def run() -> None:
+def run(process: Process) -> None:
     """Run the scorer until it is told to stop; it waits for the first champion.
 
     Raises:
@@ -241,17 +237,12 @@ def run() -> None:
         ReleasesUnavailableError: the topics do not exist.
         ClusterError: the last examples cannot be read.
     """
-    configure_logging("scorer")
     kafka, settings = KafkaSettings(), ScorerSettings()
     strategy = build_strategy(settings.strategy, settings.budget)
-    registry = process_registry()
-    metrics = ScorerMetrics(registry)
-    # Faust installs its own handlers when it runs; until then there is nothing to drain.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    metrics = ScorerMetrics(process.registry)
     with ExitStack() as held:
-        held.enter_context(worker_slot("scorer", kafka, instance=settings.instance))
-        serve_metrics("scorer", MetricsSettings(), registry)
-        start_minute_log(registry)
+        held.enter_context(worker_slot(process.name, kafka, instance=settings.instance))
+        process.show_metrics()
         loader = ReleaseLoader(ModelSettings())
         follower = ReleaseFollower(kafka, metrics.model.unusable_releases.inc)
         bundle, releases = loader.wait_for_champion(follower, follower.catch_up())
@@ -260,7 +251,7 @@ def run() -> None:
         )
         scoring = Scoring(models.roles, strategy, frozen_share=settings.frozen_share)
         scoring.remember(recent_examples(kafka, REMEMBERED_ROWS))
-        run_app(create_scorer_app(kafka, settings, models, scoring, metrics), "scorer")
+        run_app(create_scorer_app(kafka, settings, models, scoring, metrics), process.name)
 
 
 def _now_ms() -> int:

@@ -44,10 +44,9 @@ from scorer.serving.settings import ServiceSettings
 from scorer.settings import ScorerSettings
 from stream.cluster.releases import ReleaseFollower
 from stream.codec import UndecodableError, from_json
-from stream.process.exposition import listening_setting, process_registry, serve_metrics
-from stream.process.logs import configure_logging
-from stream.process.minute_log import start_minute_log
-from stream.settings import KafkaSettings, MetricsSettings
+from stream.process.exposition import listening_setting
+from stream.process.start import Process
+from stream.settings import KafkaSettings
 
 CLIENT_GONE = 499
 """Status, as nginx counts it, of a request whose client left before its answer: nobody's failure."""
@@ -148,20 +147,17 @@ def create_service(models: ModelSource, settings: ServiceSettings, metrics: Serv
     return app
 
 
-def run() -> None:
+def run(process: Process) -> None:
     """Run the service until it is told to stop; it answers 503 until the first champion is loaded.
 
     Raises:
         ValueError: a setting is wrong.
         ReleasesUnavailableError: the topics do not exist.
     """
-    configure_logging("service")
     settings = ServiceSettings()
     listener = listen(settings)
-    registry = process_registry()
-    metrics = ServiceMetrics(registry)
-    serve_metrics("service", MetricsSettings(), registry)
-    start_minute_log(registry)
+    metrics = ServiceMetrics(process.registry)
+    process.show_metrics()
     loader = ReleaseLoader(ModelSettings())
     # The frozen version is for the evaluator's comparison; nobody is served by it.
     scorer = ScorerSettings(frozen_share=0.0)

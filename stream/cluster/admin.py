@@ -68,6 +68,15 @@ def connect_admin(kafka: KafkaSettings) -> KafkaAdminClient:
     return admin
 
 
+def require_cluster(kafka: KafkaSettings) -> None:
+    """Refuse at once, before anything slow is loaded, where no cluster answers.
+
+    Raises:
+        ClusterError: None does.
+    """
+    connect_admin(kafka).close()
+
+
 def _advertised_problem(kafka: KafkaSettings, admin: KafkaAdminClient) -> str | None:
     """Return what is wrong when no broker can be reached where the cluster says it is."""
     # Every public call goes to such an address already, and fails with a bare errno.

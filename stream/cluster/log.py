@@ -7,7 +7,7 @@ from typing import Self
 
 from kafka import KafkaConsumer, TopicPartition
 
-from stream.cluster.admin import ClusterError, connect_admin
+from stream.cluster.admin import ClusterError, require_cluster
 from stream.cluster.gone_records import GoneRange, tell_gone
 from stream.cluster.reader import poll
 from stream.settings import KafkaSettings
@@ -61,7 +61,7 @@ class TopicLog:
 
     def __init__(self, kafka: KafkaSettings) -> None:
         self._kafka = kafka
-        connect_admin(kafka).close()  # one clear error where no cluster answers
+        require_cluster(kafka)
         self._consumer = KafkaConsumer(**kafka.reader_options(), max_poll_records=5_000)
         self.gone: list[GoneRange] = []
 

@@ -2,11 +2,9 @@
 
 import heapq
 import itertools
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Protocol
 
 from stream.play.producer import Record
@@ -121,19 +119,3 @@ class Playback:
         if self._due:
             seconds = min(seconds, self._due[0][0] / 1000 - self._clock())
         return min(max(seconds, 0.001), _LONGEST_WAIT_SECONDS)
-
-
-@contextmanager
-def stop_on_signals() -> Iterator[threading.Event]:
-    """Give an event that SIGINT and SIGTERM set, instead of ending the process."""
-    stop = threading.Event()
-
-    def ask_to_stop(_number: int, _frame: object) -> None:
-        stop.set()
-
-    previous = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

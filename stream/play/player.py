@@ -1,5 +1,6 @@
 """Everything that playing events needs, put together: Kafka, ledger, metrics, progress, signals."""
 
+import threading
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +9,11 @@ from typing import Self
 
 from stream.play.ledger import LedgerWriter
 from stream.play.metrics import ShopMetrics
-from stream.play.playback import Playback, stop_on_signals
+from stream.play.playback import Playback
 from stream.play.producer import EventProducer, ProducerCounts
 from stream.play.progress import PlaybackProgress
 from stream.process.exposition import process_registry, serve_metrics
+from stream.process.signals import stop_on_signals
 from stream.settings import KafkaSettings, MetricsSettings
 
 
@@ -53,7 +55,7 @@ class Player:
         self._stack = ExitStack()
         with ExitStack() as stack:
             registry = process_registry()
-            stop = stack.enter_context(stop_on_signals())
+            stop = stack.enter_context(stop_on_signals(threading.Event()))
             serve_metrics("shop", metrics, registry)
             ledger = stack.enter_context(LedgerWriter(options.ledger))
             self._producer = stack.enter_context(

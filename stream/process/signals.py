@@ -1,11 +1,25 @@
-"""Holds SIGINT and SIGTERM for a moment that must not be torn, such as the start of a child process."""
+"""SIGINT and SIGTERM: taken as a request to stop, or held for a moment that must not be torn."""
 
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
-_HELD = (signal.SIGINT, signal.SIGTERM)
+Stop = TypeVar("Stop", bound=threading.Event)
+
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def stop_on_signals(stop: Stop) -> Iterator[Stop]:
+    """Have an event set by SIGINT and SIGTERM, instead of ending the process, for as long as the block runs."""
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in STOPPING}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
@@ -21,7 +35,7 @@ def held_signals() -> Iterator[None]:
         yield
         return
     came: set[signal.Signals] = set()
-    before = {each: signal.signal(each, lambda number, _: came.add(signal.Signals(number))) for each in _HELD}
+    before = {each: signal.signal(each, lambda number, _: came.add(signal.Signals(number))) for each in STOPPING}
     try:
         yield
     finally:

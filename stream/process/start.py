@@ -2,18 +2,22 @@
 
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 import structlog
 from kafka.errors import KafkaError
+from prometheus_client import CollectorRegistry
 from pydantic import ValidationError
 
-from stream.cluster.admin import connect_admin
 from stream.configuration.setting_names import check_settings
 from stream.process.error_line import error_line
+from stream.process.exposition import process_registry, serve_metrics
 from stream.process.logs import configure_logging
-from stream.settings import KafkaSettings
+from stream.process.minute_log import start_minute_log
+from stream.process.signals import STOPPING
+from stream.settings import MetricsSettings
 
 REFUSED = 2
 """Exit status when a setting, an argument or the surroundings are wrong; a failure nobody foresaw has 1."""
@@ -22,34 +26,67 @@ _EXPECTED = (ValueError, RuntimeError, KafkaError, OSError)
 _PACKAGES = {"stream", "scorer", "trainer", "deploy"}
 
 
-def start_process(name: str, run: Callable[[], None]) -> None:
-    """Run a process, once its settings are right.
+@dataclass(frozen=True)
+class Process:
+    """A process that runs, under the name that its logs, its errors and the table of ports have.
+
+    Attributes:
+        name: The name.
+        registry: Its metrics.
+    """
+
+    name: str
+    registry: CollectorRegistry = field(default_factory=process_registry)
+
+    def show_metrics(self) -> None:
+        """Serve the metrics from now on, and log once a minute what was counted.
+
+        Raises:
+            ValueError: their port cannot be bound.
+        """
+        serve_metrics(self.name, MetricsSettings(), self.registry)
+        start_minute_log(self.registry)
+
+
+Run = Callable[[Process], None]
+"""Runs a process until it is told to stop."""
+
+
+def start_one_of(package: str, processes: Mapping[str, tuple[str, Run]], arguments: Sequence[str]) -> None:
+    """Run the process of a package that the arguments of `python -m` name.
 
     Args:
-        name: Name of the process, in its logs and before its error.
-        run: Runs it until it is told to stop.
+        package: Name of the package.
+        processes: Name of each process and what runs it, by its argument; the empty one is run without.
+        arguments: What stands behind the package's name.
+
+    Raises:
+        SystemExit: It is unknown, cannot start or cannot go on; one line on stderr has said why.
+    """
+    chosen = " ".join(arguments)
+    if chosen not in processes:
+        known = " or ".join(f"`{argument}`" for argument in processes if argument)
+        usage = f"use `python -m {package}`" + (f", alone or with {known}" if known else "")
+        sys.stderr.write(f"{package}: unknown process {chosen!r}; {usage}\n")
+        sys.exit(REFUSED)
+    start_process(*processes[chosen])
+
+
+def start_process(name: str, run: Run) -> None:
+    """Run a process, once its settings are right.
 
     Raises:
         SystemExit: It cannot start or go on; one line on stderr has said why.
     """
     configure_logging(name)
     # Until a process has handlers of its own there is nothing to drain.
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in STOPPING:
         signal.signal(number, lambda *_: sys.exit(0))
     try:
         check_settings()
-        run()
+        run(Process(name))
     except _EXPECTED as error:
         end_with(name, error)
-
-
-def require_cluster() -> None:
-    """Refuse at once, before anything slow is loaded, where no cluster answers.
-
-    Raises:
-        ClusterError: None does.
-    """
-    connect_admin(KafkaSettings()).close()
 
 
 def end_with(name: str, error: BaseException) -> NoReturn:

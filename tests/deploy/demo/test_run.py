@@ -1,6 +1,4 @@
 import io
-import os
-import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,23 +34,6 @@ def options(report: Path, *, trainer: bool = True) -> DemoOptions:
 def test_with_the_trainer_off_every_other_process_runs(console: Console, tmp_path: Path):
     assert Demo(options(tmp_path), console)._services == list(SERVICES)
     assert Demo(options(tmp_path, trainer=False), console)._services == ["stream", "scorer", "evaluator"]
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_asks_for_the_end_of_the_stream_and_interrupts_nothing(
-    number: signal.Signals, console: Console, tmp_path: Path
-):
-    demo = Demo(options(tmp_path), console)
-    with demo._stopped_by_signals():
-        os.kill(os.getpid(), number)
-    assert demo._stop.is_set()
-
-
-def test_the_signals_are_given_back_at_the_end(console: Console, tmp_path: Path):
-    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    with Demo(options(tmp_path), console)._stopped_by_signals():
-        assert signal.getsignal(signal.SIGINT) != before[0]
-    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
 def test_a_second_demo_on_one_home_is_refused_and_leaves_the_first_alone(console: Console, tmp_path: Path):

@@ -1,10 +1,8 @@
-import os
-import signal
 import threading
 
 import pytest
 
-from stream.play.playback import DRAIN_SECONDS, Playback, stop_on_signals
+from stream.play.playback import DRAIN_SECONDS, Playback
 from stream.play.producer import Record
 from tests.doubles import ManualClock
 
@@ -105,12 +103,3 @@ def test_after_a_stop_open_windows_still_see_their_clicks_but_not_for_ever():
     fixture.stop.set()
     assert fixture.playback.finish() == 1
     assert fixture.sent.records == [(3_000, "in time")]
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_asks_for_a_stop(number):
-    before = signal.getsignal(number)
-    with stop_on_signals() as stop:
-        os.kill(os.getpid(), number)
-        assert stop.wait(5)
-    assert signal.getsignal(number) is before

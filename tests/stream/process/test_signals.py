@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from stream.process.signals import held_signals
+from stream.process.signals import held_signals, stop_on_signals
 
 
 @pytest.fixture(autouse=True)
@@ -63,3 +63,12 @@ def test_in_another_thread_it_does_nothing():
     thread.start()
     thread.join()
     assert seen == [before]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_asks_for_a_stop(number: signal.Signals):
+    before = signal.getsignal(number)
+    with stop_on_signals(threading.Event()) as stop:
+        os.kill(os.getpid(), number)
+        assert stop.wait(5)
+    assert signal.getsignal(number) is before
