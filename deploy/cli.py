@@ -3,7 +3,6 @@
 import logging
 import os
 import sys
-from importlib import import_module, metadata
 from typing import Annotated
 
 import typer
@@ -31,22 +30,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.add_typer(kafka.app, name="kafka")
-app.add_typer(topics.app, name="topics")
-doctor.register(app)
-config.register(app)
-processes.register(app)
-app.add_typer(trainer.app, name="trainer")
-app.add_typer(models.app, name="models")
-shop.register(app)
-audit.register(app)
-demo.register(app)
-backtest.register(app)
-tune.register(app)
+for module in (doctor, config, processes, shop, audit, demo, backtest, tune, kafka, topics, trainer, models):
+    app.add_typer(module.app)
 
 
 def _show_version(asked: bool) -> None:
     if asked:
+        from importlib import metadata
+
         typer.echo(f"millstream {metadata.version('millstream')}")
         raise typer.Exit
 
@@ -61,11 +52,13 @@ def prepare(
     """Keep a click-through-rate model fresh on a live click stream."""
     if "--help" in sys.argv:
         return
-    # By name: help needs neither the settings nor a client of Kafka, which take their time to import.
-    import_module("stream.process.logs").configure_logging("millstream", level="WARNING")
+    from stream.configuration.setting_names import check_settings
+    from stream.process.logs import configure_logging
+
+    configure_logging("millstream", level="WARNING")
     logging.getLogger("kafka").setLevel(logging.ERROR)
     if context.invoked_subcommand != "doctor":  # it reports what is wrong among its other findings
-        import_module("stream.configuration.setting_names").check_settings()
+        check_settings()
 
 
 def main() -> None:
@@ -74,4 +67,6 @@ def main() -> None:
     try:
         app()
     except Exception as error:  # noqa: BLE001 (it tells expected errors from faults, and raises these again)
-        import_module("stream.process.start").end_with("millstream", error)
+        from stream.process.start import end_with
+
+        end_with("millstream", error)

@@ -5,7 +5,6 @@ import shutil
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
@@ -208,12 +207,12 @@ def examine_model(root: Path) -> Iterator[Finding]:
     if not root.is_dir():
         yield Finding("fail", "model", f"no registry in {root}", start)
         return
-    # Loaded by name: it needs torch, which takes seconds to import, and where nothing is served it is not needed.
-    module = import_module("scorer.registry.registry")
-    registry = module.ModelRegistry(root)
+    from scorer.registry.registry import ModelRegistry  # it needs torch, and where nothing is served it is not needed
+
+    registry = ModelRegistry(root)
     try:
         champion = registry.alias("champion")
-    except module.RegistryError as error:
+    except RegistryError as error:
         yield Finding("fail", "model", *error_line(error).split("; ", 1))
         return
     if champion is None:
@@ -221,7 +220,7 @@ def examine_model(root: Path) -> Iterator[Finding]:
         return
     try:
         problems = registry.verify(champion)
-    except module.RegistryError as error:
+    except RegistryError as error:
         problems = [error_line(error)]
     for problem in problems:
         remedy = "restore its directory from a copy, or 'millstream models rollback' to another version"

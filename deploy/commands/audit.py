@@ -1,12 +1,9 @@
 """`millstream audit`: the proof that nothing was lost and nothing was taught twice."""
 
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-
-from deploy.commands.cluster import require_cluster
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,12 +12,10 @@ if TYPE_CHECKING:
 
 NOT_EXACT = 1
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("audit")(audit)
+app = typer.Typer()
 
 
+@app.command()
 def audit(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     trainer_dir: Annotated[Path | None, typer.Option(help="The trainer's state; its own directory by default.")] = None,
@@ -35,13 +30,14 @@ def audit(
     import msgspec
     from rich.console import Console
 
+    from stream.cluster.admin import require_cluster
     from stream.disk.state_home import place_of
     from stream.settings import KafkaSettings
 
-    require_cluster()
-    # Loaded by name: reading checkpoints needs torch, which takes seconds to import.
-    run_audit = import_module("deploy.audit.run").run_audit
-    report: AuditReport = run_audit(KafkaSettings(), trainer_dir or place_of("trainer"), ledger)
+    require_cluster(KafkaSettings())
+    from deploy.audit.run import run_audit
+
+    report = run_audit(KafkaSettings(), trainer_dir or place_of("trainer"), ledger)
     if as_json:
         fields = asdict(report) | {"waiting": report.waiting, "exact": report.exact}
         typer.echo(msgspec.json.format(msgspec.json.encode(fields), indent=2).decode())

@@ -1,8 +1,7 @@
 """`millstream backtest`: ways of learning compared on a recorded log or a simulated shop, without Kafka."""
 
 import os
-from collections.abc import Mapping
-from importlib import import_module
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +12,8 @@ from stream.simulator.drift_kind import DriftKind
 if TYPE_CHECKING:
     from rich.table import Table
 
-# Modules of the trainer are loaded by name, where they are needed: torch takes seconds to import.
+    from trainer.backtest.runs.arms import Arm
+    from trainer.backtest.runs.streams import Stream
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
@@ -23,13 +23,11 @@ SIMULATED_ROWS = 28_000
 _TABLE_WIDTH = 110
 """Columns of the table that is printed: folded numbers are hard to compare."""
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("backtest")(backtest)
+app = typer.Typer()
 
 
-def backtest(  # noqa: PLR0913, PLR0917 (one parameter is one option)
+@app.command()
+def backtest(
     log: Annotated[Path | None, typer.Argument(help="A recorded log: .jsonl, .jsonl.gz or .parquet.")] = None,
     simulate: Annotated[DriftKind | None, typer.Option(help="A simulated shop instead of a log.")] = None,
     strategies: Annotated[
@@ -64,57 +62,64 @@ def backtest(  # noqa: PLR0913, PLR0917 (one parameter is one option)
 
     Example: millstream backtest --simulate sudden --arms arms.toml --out turn
     """
+    source = log_or_shop("backtest", log, simulate)
     beside_arms = strategies is not None or budget is not None or not gate
-    _refuse_contradictions(log, simulate, ctr, arms, beside_arms=beside_arms)
-    chosen = _arms(arms, strategies, budget, gate=gate)
-    streams = import_module("trainer.backtest.runs.streams")
-    if log is not None:
-        stream = streams.recorded_stream(
-            log,
-            limit=limit,
-            warm_start_rows=warm_start,
-            click_delay_seconds=click_delay,
-            skip_bad_lines=skip_bad_lines,
-        )
-    else:
-        stream = streams.simulated_stream(simulate, limit or SIMULATED_ROWS, warm_start_rows=warm_start, ctr=ctr)
-    _run(stream, chosen, seeds, out, workers or os.cpu_count() or 1)
-
-
-def _refuse_contradictions(
-    log: Path | None, simulate: DriftKind | None, ctr: float | None, arms: Path | None, *, beside_arms: bool
-) -> None:
-    if (log is None) == (simulate is None):
-        message = (
-            "name either a recorded log or --simulate none|sudden|gradual|recurring; see millstream backtest --help"
-        )
-        raise ValueError(message)
     if arms is not None and beside_arms:
         message = f"--arms {arms} says what every arm does; set strategy, budget and gate there, not beside it"
         raise ValueError(message)
     if ctr is not None and simulate is None:
         message = f"--ctr {ctr} is of a simulated shop, but {log} is a log with clicks of its own; leave it out"
         raise ValueError(message)
+    chosen = _arms(arms, strategies, budget, gate=gate)
+    from trainer.backtest.runs.streams import recorded_stream, simulated_stream
 
-
-def _arms(file: Path | None, strategies: str | None, budget: float | None, *, gate: bool) -> Any:
-    arms = import_module("trainer.backtest.runs.arms")
-    if file is not None:
-        return arms.read_arms(file)
-    names = [name.strip() for name in (strategies or "uniform,gradnorm_is").split(",") if name.strip()]
-    return arms.arms_of_strategies(names, budget, gate=gate)
-
-
-def _run(stream: Any, arms: Any, seeds: int, out: Path, workers: int) -> None:
-    try:
-        summary = import_module("trainer.backtest.driver").run_backtest(
-            stream, arms, num_seeds=seeds, directory=out, workers=workers
+    if isinstance(source, Path):
+        stream: Stream = recorded_stream(
+            source,
+            limit=limit,
+            warm_start_rows=warm_start,
+            click_delay_seconds=click_delay,
+            skip_bad_lines=skip_bad_lines,
         )
+    else:
+        stream = simulated_stream(source, limit or SIMULATED_ROWS, warm_start_rows=warm_start, ctr=ctr)
+    _run(stream, chosen, seeds, out, workers or os.cpu_count() or 1)
+
+
+def log_or_shop(command: str, log: Path | None, simulate: DriftKind | None) -> Path | DriftKind:
+    """Return the one of both that was named.
+
+    Raises:
+        ValueError: None was, or both were.
+    """
+    named = [source for source in (log, simulate) if source is not None]
+    if len(named) != 1:
+        message = (
+            f"name either a recorded log or --simulate none|sudden|gradual|recurring; see millstream {command} --help"
+        )
+        raise ValueError(message)
+    return named[0]
+
+
+def _arms(file: Path | None, strategies: str | None, budget: float | None, *, gate: bool) -> "list[Arm]":
+    from trainer.backtest.runs.arms import arms_of_strategies, read_arms
+
+    if file is not None:
+        return read_arms(file)
+    names = [name.strip() for name in (strategies or "uniform,gradnorm_is").split(",") if name.strip()]
+    return arms_of_strategies(names, budget, gate=gate)
+
+
+def _run(stream: "Stream", arms: "Sequence[Arm]", seeds: int, out: Path, workers: int) -> None:
+    from rich.console import Console
+
+    from trainer.backtest.driver import run_backtest
+
+    try:
+        summary = run_backtest(stream, arms, num_seeds=seeds, directory=out, workers=workers)
     except KeyboardInterrupt:
         typer.echo(f"interrupted; the complete runs are in {out}, and the same command goes on from there", err=True)
         raise typer.Exit(INTERRUPTED) from None
-    from rich.console import Console
-
     Console(width=max(_TABLE_WIDTH, Console().width)).print(_table(summary))
     typer.echo(f"report: {out / 'report.html'}")
 

@@ -1,21 +1,16 @@
 """`millstream demo`: the whole loop, as separate processes, with a live view and a report."""
 
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from deploy.commands.cluster import require_cluster
-
 FAILED = 1
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("demo")(demo)
+app = typer.Typer()
 
 
+@app.command()
 def demo(
     minutes: Annotated[float, typer.Option(min=1.0, help="Time for all of it, from start to report.")] = 4.0,
     strategy: Annotated[str, typer.Option(help="Importance strategy.")] = "gradnorm_is",
@@ -34,13 +29,15 @@ def demo(
     from rich.console import Console
 
     from deploy.demo.options import DemoOptions
+    from stream.cluster.admin import require_cluster
     from stream.settings import KafkaSettings
 
     if "bootstrap" in KafkaSettings().model_fields_set:
-        require_cluster()
+        require_cluster(KafkaSettings())
     options = DemoOptions(
         minutes=minutes, strategy=strategy, budget=budget, trainer=trainer, log=log, rate=rate, report=report
     )
-    # Loaded by name: the audit at its end needs torch, which takes seconds to import.
-    if not import_module("deploy.demo.run").Demo(options, Console()).run():
+    from deploy.demo.run import Demo
+
+    if not Demo(options, Console()).run():
         raise typer.Exit(FAILED)

@@ -9,12 +9,10 @@ FAILED = 1
 
 _MARKS = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("doctor")(doctor)
+app = typer.Typer()
 
 
+@app.command()
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
     """Check settings, disk, Java, codecs, Kafka, topics, model and ports; exit status 1 if something fails.
 

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
 NOT_RUNNING = 3
 
-app = typer.Typer(help="Start, stop and look at a Kafka on this machine.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    name="kafka", help="Start, stop and look at a Kafka on this machine.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @app.command()

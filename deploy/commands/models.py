@@ -1,15 +1,15 @@
 """`millstream models`: model lines and their versions."""
 
-from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from deploy.commands.cluster import require_cluster
 from deploy.commands.trainer import ask_trainer
 
-app = typer.Typer(help="Make, look at and move model versions.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    name="models", help="Make, look at and move model versions.", no_args_is_help=True, rich_markup_mode=None
+)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Version = Annotated[str, typer.Argument(help="A version, as 'millstream models list' shows it.")]
@@ -23,8 +23,13 @@ def init(
 
     Example: MILLSTREAM_MODEL_PRETRAINED=bert-base-uncased millstream models init
     """
-    require_cluster()
-    typer.echo(_operations().init_line(force=force))
+    from stream.cluster.admin import require_cluster
+    from stream.settings import KafkaSettings
+
+    require_cluster(KafkaSettings())
+    from deploy.model_operations import init_line
+
+    typer.echo(init_line(force=force))
 
 
 @app.command()
@@ -37,8 +42,13 @@ def warm_start(
 
     Example: millstream models warm-start history.jsonl.gz --limit 100000
     """
-    require_cluster()
-    typer.echo(_operations().warm_start_line(log, limit=limit, click_delay_seconds=click_delay))
+    from stream.cluster.admin import require_cluster
+    from stream.settings import KafkaSettings
+
+    require_cluster(KafkaSettings())
+    from deploy.model_operations import warm_start_line
+
+    typer.echo(warm_start_line(log, limit=limit, click_delay_seconds=click_delay))
 
 
 @app.command("list")
@@ -72,8 +82,13 @@ def announce_again() -> None:
 
     Example: millstream models announce
     """
-    require_cluster()
-    for line in _operations().announce_aliases():
+    from stream.cluster.admin import require_cluster
+    from stream.settings import KafkaSettings
+
+    require_cluster(KafkaSettings())
+    from deploy.model_operations import announce_aliases
+
+    for line in announce_aliases():
         typer.echo(f"announced: {line}")
 
 
@@ -85,7 +100,9 @@ def verify(
 
     Example: millstream models verify
     """
-    problems = _operations().verify_versions(version)
+    from deploy.model_operations import verify_versions
+
+    problems = verify_versions(version)
     for problem in problems:
         typer.echo(problem)
     if problems:
@@ -123,10 +140,7 @@ def prune(keep: Annotated[int, typer.Option(min=1, help="Newest versions to keep
 
     Example: millstream models prune --keep 10
     """
-    removed = _operations().prune_versions(keep)
+    from deploy.model_operations import prune_versions
+
+    removed = prune_versions(keep)
     typer.echo(f"removed {len(removed)} versions" + "".join(f"\n  {version}" for version in removed))
-
-
-def _operations() -> Any:
-    # Loaded by name: torch takes seconds to import, and `millstream kafka up` does not need it.
-    return import_module("deploy.model_operations")

@@ -1,62 +1,63 @@
-"""The long-running processes: each is run in this process, so signals and exit status are the process's own."""
+"""The long-running processes: each is run in this process, so signals and exit status are the process's own.
 
-from importlib import import_module
+By its entry function: `python -m` would run a file of that name in the current directory first.
+"""
 
 import typer
 
-
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command("stream")(stream)
-    app.command("adapter")(adapter)
-    app.command("scorer")(scorer)
-    app.command("evaluator")(evaluator)
-    app.command("serve")(serve)
+app = typer.Typer()
 
 
+@app.command()
 def stream() -> None:
     """Run a label-join worker: events in, labeled impressions out.
 
     Example: MILLSTREAM_JOIN_WINDOW_SECONDS=600 millstream stream
     """
-    become("stream")
+    from stream.__main__ import main
+
+    main([])
 
 
+@app.command()
 def adapter() -> None:
     """Run an adapter worker: foreign topics in, events out, by the mapping file of its settings.
 
     Example: MILLSTREAM_ADAPTER_MAPPING=mapping.toml millstream adapter
     """
-    become("stream", "adapter")
+    from stream.__main__ import main
+
+    main(["adapter"])
 
 
+@app.command()
 def scorer() -> None:
     """Run a scorer: labeled impressions in, weighted examples out.
 
     Example: MILLSTREAM_SCORER_BUDGET=0.3 millstream scorer
     """
-    become("scorer")
+    from scorer.__main__ import main
+
+    main([])
 
 
+@app.command()
 def evaluator() -> None:
     """Run the evaluator: AUC, calibration and drift by role, as metrics.
 
     Example: millstream evaluator
     """
-    become("scorer", "evaluator")
+    from scorer.__main__ import main
+
+    main(["evaluator"])
 
 
+@app.command()
 def serve() -> None:
     """Run the HTTP service that scores and ranks.
 
     Example: MILLSTREAM_SERVICE_PORT=8081 millstream serve
     """
-    become("scorer", "serve")
+    from scorer.__main__ import main
 
-
-def become(package: str, *arguments: str) -> None:
-    """Run the process of a package until it is told to stop.
-
-    By its entry function: `python -m` would run a file of that name in the current directory first.
-    """
-    import_module(f"{package}.__main__").main(list(arguments))
+    main(["serve"])

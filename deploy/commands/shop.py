@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy.commands.cluster import require_cluster
-
 if TYPE_CHECKING:
     from stream.play.player import PlayerOptions
     from stream.play.producer import ProducerCounts
@@ -19,13 +17,10 @@ Ledger = Annotated[Path | None, typer.Option(help="Parquet file of the producer'
 
 FAILED = 1
 
-
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command("simulate")(simulate_shop)
-    app.command("replay")(replay_log)
+app = typer.Typer()
 
 
+@app.command("simulate")
 def simulate_shop(
     rate: Annotated[float | None, typer.Option(min=0.001, help="Impressions per second.")] = None,
     limit: Limit = None,
@@ -43,6 +38,7 @@ def simulate_shop(
 
     Example: millstream simulate --history-rows 4000 --write-past past.parquet
     """
+    from stream.cluster.admin import require_cluster
     from stream.settings import KafkaSettings, MetricsSettings
     from stream.simulator.settings import ShopSettings
     from stream.simulator.simulation import simulate, write_history
@@ -52,13 +48,14 @@ def simulate_shop(
         typer.echo(f"wrote {write_history(settings, history_rows, write_past)} events to {write_past}")
         return
     options = _options("simulate", ledger, rate=settings.rate, seconds=seconds, limit=limit)
-    require_cluster()
+    require_cluster(KafkaSettings())
     settings = _fitted(settings, options.window_seconds)
     counts = simulate(settings, KafkaSettings(), MetricsSettings(), options, history_rows=history_rows)
     _show(counts, options.ledger, as_json=as_json)
 
 
-def replay_log(  # noqa: PLR0913, PLR0917 (one parameter is one option)
+@app.command("replay")
+def replay_log(
     log: Annotated[Path, typer.Argument(help="A recorded log: .jsonl, .jsonl.gz or .parquet.")],
     speed: Annotated[float, typer.Option(min=0.001, help="Seconds of the log per second.")] = 1.0,
     rate: Annotated[float | None, typer.Option(min=0.001, help="Most impressions per second.")] = None,

@@ -7,7 +7,9 @@ import typer
 
 DIFFERENT = 1
 
-app = typer.Typer(help="Create and check Millstream's topics.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    name="topics", help="Create and check Millstream's topics.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @app.command()

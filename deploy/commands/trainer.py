@@ -1,19 +1,17 @@
 """`millstream trainer`: the process that keeps learning, and its switch."""
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 import typer
-
-from deploy.commands.cluster import require_cluster
-from deploy.commands.processes import become
 
 if TYPE_CHECKING:
     from trainer.promotion.commands import Action
 
 REFUSED = 1
 
-app = typer.Typer(help="Run, pause and resume the trainer.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    name="trainer", help="Run, pause and resume the trainer.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @app.command()
@@ -22,7 +20,9 @@ def run() -> None:
 
     Example: MILLSTREAM_TRAINER_UPDATE_ROWS=1024 millstream trainer run
     """
-    become("trainer")
+    from trainer.__main__ import main
+
+    main([])
 
 
 @app.command()
@@ -49,9 +49,13 @@ def skip_lost() -> None:
 
     Example: millstream trainer skip-lost && millstream trainer run
     """
-    require_cluster()
-    # Loaded by name: checkpoints need torch, which takes seconds to import.
-    typer.echo(import_module("deploy.model_operations").skip_lost_examples())
+    from stream.cluster.admin import require_cluster
+    from stream.settings import KafkaSettings
+
+    require_cluster(KafkaSettings())
+    from deploy.model_operations import skip_lost_examples
+
+    typer.echo(skip_lost_examples())
 
 
 def ask_trainer(action: "Action", *, version: str | None = None, restart_from: str | None = None) -> None:
@@ -60,10 +64,11 @@ def ask_trainer(action: "Action", *, version: str | None = None, restart_from: s
     Raises:
         NoAnswerError: The trainer does not answer.
     """
+    from stream.cluster.admin import require_cluster
     from stream.settings import KafkaSettings
     from trainer.promotion.commands import send_command
 
-    require_cluster()
+    require_cluster(KafkaSettings())
     answer = send_command(KafkaSettings(), action, version=version, restart_from=restart_from)
     typer.echo(answer.message)
     if not answer.done:

@@ -1,20 +1,18 @@
 """`millstream tune`: which settings learn best on a log."""
 
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from deploy.commands.backtest import log_or_shop
 from stream.simulator.drift_kind import DriftKind
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("tune")(tune)
+app = typer.Typer()
 
 
-def tune(  # noqa: PLR0913, PLR0917 (one parameter is one option)
+@app.command()
+def tune(
     log: Annotated[Path | None, typer.Argument(help="A recorded log: .jsonl, .jsonl.gz or .parquet.")] = None,
     simulate: Annotated[DriftKind | None, typer.Option(help="A simulated shop instead of a log.")] = None,
     limit: Annotated[int, typer.Option(min=1000, help="Impressions of a trial, from the first.")] = 20_000,
@@ -44,24 +42,22 @@ def tune(  # noqa: PLR0913, PLR0917 (one parameter is one option)
         "batch_rows": _values("--batch-rows", batch_rows, int),
         "update_rows": _values("--update-rows", update_rows, int),
     }
-    # Loaded by name: it needs torch, which takes seconds to import.
-    streams = import_module("trainer.backtest.runs.streams")
-    tuning, search = import_module("deploy.tuning"), import_module("trainer.tuning.search")
-    if (log is None) == (simulate is None):
-        message = "name either a recorded log or --simulate none|sudden|gradual|recurring; see millstream tune --help"
-        raise ValueError(message)
-    stream = streams.recorded_stream(log, limit=limit) if log is not None else streams.simulated_stream(simulate, limit)
-    tuned = tuning.run_tuning(
-        stream,
-        search.SearchSpace(**space),
+    source = log_or_shop("tune", log, simulate)
+    from rich.console import Console
+
+    from deploy.tuning import run_tuning, table_of
+    from trainer.backtest.runs.streams import recorded_stream, simulated_stream
+    from trainer.tuning.search import SearchSpace
+
+    tuned = run_tuning(
+        recorded_stream(source, limit=limit) if isinstance(source, Path) else simulated_stream(source, limit),
+        SearchSpace(**space),
         out,
         num_trials=trials,
         validation_share=validation_share,
         seed=seed,
     )
-    from rich.console import Console
-
-    Console(width=160).print(tuning.table_of(tuned))
+    Console(width=160).print(table_of(tuned))
     typer.echo(f"chosen settings: {out}; use them with MILLSTREAM_CONFIG={out}")
 
 

@@ -72,15 +72,21 @@ def test_only_the_edges_import_faust():
 
 def test_imports_stand_at_the_top_of_a_module_but_for_what_one_command_or_process_needs():
     # Help is quick, and a process does not pay for the libraries of the others that its package has.
+    command_line = {*(ROOT / "deploy" / "commands").glob("*.py"), ROOT / "deploy/cli.py", ROOT / "deploy/doctor.py"}
     nested = {
         relative(path)
         for path in MODULES
-        if path.parent != ROOT / "deploy" / "commands" and path.name != "__main__.py"
+        if path not in command_line and path.name != "__main__.py"
         for function in ast.walk(ast.parse(path.read_text()))
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
         if any(isinstance(node, ast.Import | ast.ImportFrom) for node in ast.walk(function))
     }
     assert nested == set()
+
+
+def test_the_command_line_imports_nothing_by_a_string():
+    """A string keeps neither the types nor the arrows of an import."""
+    assert [relative(path) for path in (ROOT / "deploy").rglob("*.py") if "import_module" in path.read_text()] == []
 
 
 def test_no_module_is_longer_than_one_can_read_in_a_sitting():

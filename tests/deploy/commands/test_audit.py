@@ -3,25 +3,17 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
-import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
-from deploy.commands.audit import NOT_EXACT, print_report, register
+from deploy.commands.audit import NOT_EXACT, app, print_report
 from stream.settings import KafkaSettings
 from tests.deploy.recorded_run import complete_run, early_run
 
 
-@pytest.fixture
-def app() -> typer.Typer:
-    app = typer.Typer()
-    register(app)
-    return app
-
-
 @pytest.mark.kafka
 def test_the_json_is_one_object_and_the_exit_status_tells_exact_from_not(
-    app: typer.Typer, kafka: KafkaSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kafka: KafkaSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("MILLSTREAM_KAFKA_BOOTSTRAP", kafka.bootstrap)
     monkeypatch.setenv("MILLSTREAM_KAFKA_TOPIC_PREFIX", kafka.topic_prefix)

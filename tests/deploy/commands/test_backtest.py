@@ -7,10 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
-from deploy.commands.backtest import INTERRUPTED, register
+from deploy.commands.backtest import INTERRUPTED, app
 
 ARMS = """
 [[arm]]
@@ -23,8 +22,6 @@ strategy = "gradnorm_is"
 
 
 def refusal_of(*arguments: str) -> str:
-    app = typer.Typer()
-    register(app)
     result = CliRunner().invoke(app, list(arguments))
     assert isinstance(result.exception, ValueError), result.output
     return str(result.exception)

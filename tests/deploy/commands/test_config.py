@@ -1,13 +1,9 @@
 import json
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
-from deploy.commands.config import register
-
-app = typer.Typer()
-register(app)
+from deploy.commands.config import app
 
 
 @pytest.fixture(autouse=True)

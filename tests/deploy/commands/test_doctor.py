@@ -1,19 +1,15 @@
 from pathlib import Path
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
-from deploy.commands.doctor import FAILED, register
+from deploy.commands.doctor import FAILED, app
 from deploy.local_kafka.broker import free_port
 
 
 def test_what_fails_is_marked_with_its_remedy_and_exits_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MILLSTREAM_HOME", str(tmp_path))
     monkeypatch.setenv("MILLSTREAM_KAFKA_BOOTSTRAP", f"127.0.0.1:{free_port()}")
-    app = typer.Typer()
-    register(app)
-
     result = CliRunner().invoke(app, [])
 
     assert result.exit_code == FAILED

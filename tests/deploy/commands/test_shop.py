@@ -2,10 +2,9 @@ import json
 from pathlib import Path
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
-from deploy.commands.shop import register
+from deploy.commands.shop import app
 from stream.play.ledger import read_producer_ledger
 from stream.settings import KafkaSettings
 
@@ -13,17 +12,15 @@ runner = CliRunner()
 
 
 @pytest.fixture
-def app(monkeypatch: pytest.MonkeyPatch) -> typer.Typer:
+def _quick_shop(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MILLSTREAM_JOIN_WINDOW_SECONDS", "1")
     monkeypatch.setenv("MILLSTREAM_SHOP_CLICK_SECONDS", "0.5")
     monkeypatch.setenv("MILLSTREAM_SHOP_LATE_CLICK_SECONDS", "1.5")
     monkeypatch.setenv("MILLSTREAM_METRICS_PORT", "0")
-    app = typer.Typer()
-    register(app)
-    return app
 
 
-def test_the_past_is_written_to_a_log(app: typer.Typer, tmp_path: Path):
+@pytest.mark.usefixtures("_quick_shop")
+def test_the_past_is_written_to_a_log(tmp_path: Path):
     result = runner.invoke(app, ["simulate", "--history-rows", "60", "--write-past", str(tmp_path / "past.jsonl")])
 
     assert result.exit_code == 0, result.output
@@ -32,8 +29,9 @@ def test_the_past_is_written_to_a_log(app: typer.Typer, tmp_path: Path):
 
 
 @pytest.mark.kafka
+@pytest.mark.usefixtures("_quick_shop")
 def test_a_past_that_is_replayed_gives_exact_counts_and_a_ledger(
-    app: typer.Typer, kafka: KafkaSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kafka: KafkaSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("MILLSTREAM_KAFKA_BOOTSTRAP", kafka.bootstrap)
     monkeypatch.setenv("MILLSTREAM_KAFKA_TOPIC_PREFIX", kafka.topic_prefix)
@@ -52,9 +50,6 @@ def test_a_shop_plays_without_any_setting(kafka: KafkaSettings, monkeypatch: pyt
     for name, value in {"BOOTSTRAP": kafka.bootstrap, "TOPIC_PREFIX": kafka.topic_prefix}.items():
         monkeypatch.setenv(f"MILLSTREAM_KAFKA_{name}", value)
     monkeypatch.setenv("MILLSTREAM_METRICS_PORT", "0")
-    app = typer.Typer()
-    register(app)
-
     ledger = tmp_path / "ledger.parquet"
     result = runner.invoke(app, ["simulate", "--limit", "60", "--json", "--ledger", str(ledger)])
 

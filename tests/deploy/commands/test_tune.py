@@ -1,19 +1,11 @@
 from pathlib import Path
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
-from deploy.commands.tune import register
+from deploy.commands.tune import app
 
 runner = CliRunner()
-
-
-@pytest.fixture
-def app() -> typer.Typer:
-    app = typer.Typer()
-    register(app)
-    return app
 
 
 @pytest.mark.parametrize(
@@ -24,13 +16,13 @@ def app() -> typer.Typer:
         (["--simulate", "none", "--layers", ","], "--layers is empty"),
     ],
 )
-def test_what_cannot_be_searched_is_said(app: typer.Typer, arguments: list[str], problem: str):
+def test_what_cannot_be_searched_is_said(arguments: list[str], problem: str):
     result = runner.invoke(app, arguments)
     assert isinstance(result.exception, ValueError)
     assert problem in str(result.exception)
 
 
-def test_a_file_of_settings_is_not_overwritten(app: typer.Typer, tmp_path: Path):
+def test_a_file_of_settings_is_not_overwritten(tmp_path: Path):
     out = tmp_path / "tuned.toml"
     out.touch()
     result = runner.invoke(app, ["--simulate", "none", "--out", str(out)])
