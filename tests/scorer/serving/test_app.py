@@ -1,11 +1,8 @@
-import asyncio
 import os
 import re
 import signal
 import socket
-import threading
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import uvicorn
@@ -23,9 +20,8 @@ from scorer.serving.app import create_service, listen, serve_until_told
 from scorer.serving.messages import ScoreRow
 from scorer.serving.metrics import ServiceMetrics
 from scorer.serving.settings import ServiceSettings
-from scorer.settings import ScorerSettings
 from stream.events import Impression, encode
-from tests.doubles import TINY_LINE, tiny_bundle, tiny_impression
+from tests.doubles import TINY_LINE, tiny_impression
 
 SETTINGS = ServiceSettings(max_rows=20, max_body_bytes=20_000, max_concurrent=1)
 
@@ -45,38 +41,8 @@ class LoadedModels:
         return self.slot.version
 
 
-class HeldEngine(Engine):
-    """An engine that scores when it is let go."""
-
-    def __init__(self, engine: Engine) -> None:
-        super().__init__(engine.bundle, ScorerSettings())
-        self.started = threading.Event()
-        self.release = threading.Event()
-
-    def score(self, impressions):
-        self.started.set()
-        self.release.wait(60)
-        return super().score(impressions)
-
-
-@pytest.fixture
-def slot(tmp_path: Path) -> ModelSlot:
-    return ModelSlot(tiny_bundle(tmp_path, numeric=("price",)), ScorerSettings())
-
-
-@pytest.fixture
-def registry() -> CollectorRegistry:
-    return CollectorRegistry()
-
-
 def connect(service: FastAPI) -> AsyncClient:
     return AsyncClient(transport=ASGITransport(service), base_url="http://service")
-
-
-@pytest.fixture
-async def client(slot: ModelSlot, registry: CollectorRegistry) -> AsyncIterator[AsyncClient]:
-    async with connect(create_service(lambda: LoadedModels(slot), SETTINGS, ServiceMetrics(registry))) as client:
-        yield client
 
 
 @pytest.fixture
@@ -189,20 +155,6 @@ async def test_a_score_that_is_not_finite_is_not_given_out(slot: ModelSlot, clie
     assert (response.status_code, code(response)) == (500, "not_finite")
 
 
-async def test_more_requests_than_allowed_at_once_are_refused(slot: ModelSlot) -> None:
-    slot.engine = HeldEngine(slot.engine)
-    service = create_service(lambda: LoadedModels(slot), SETTINGS, ServiceMetrics(CollectorRegistry()))
-    body = {"impressions": [{"item_text": "red hat"}]}
-    async with connect(service) as client:
-        first = asyncio.create_task(client.post("/score", json=body))
-        await asyncio.to_thread(slot.engine.started.wait, 60)
-        refused = await client.post("/score", json=body)
-        slot.engine.release.set()
-        assert (refused.status_code, code(refused)) == (503, "busy")
-        assert (await first).status_code == 200
-        assert (await client.post("/score", json=body)).status_code == 200
-
-
 async def test_requests_are_counted_by_route_and_status(client: AsyncClient, registry: CollectorRegistry) -> None:
     await client.get("/healthz")
     await client.get("/wp-admin")
@@ -237,43 +189,11 @@ async def test_a_client_that_leaves_is_no_failure_of_the_service(slot: ModelSlot
     with capture_logs() as logs:
         await service(scope, receive, send)
     assert logs == []
-    requests = {sample.labels["status"]: sample.value for sample in _samples(registry, "requests_total", "/score")}
+    requests = {sample.labels["status"]: sample.value for sample in samples(registry, "requests_total", "/score")}
     assert requests == {"200": 0, "499": 1}
 
 
-async def test_a_client_that_leaves_while_its_rows_are_scored_is_counted_as_gone(
-    slot: ModelSlot, registry: CollectorRegistry
-) -> None:
-    slot.engine = HeldEngine(slot.engine)
-    service = create_service(lambda: LoadedModels(slot), SETTINGS, ServiceMetrics(registry))
-    body = b'{"impressions": [{"item_text": "red hat"}]}'
-    head = b"POST /score HTTP/1.1\r\nHost: service\r\nContent-Length: %d\r\n\r\n"
-    listener = listen(SETTINGS.model_copy(update={"port": 0}))
-    server = uvicorn.Server(uvicorn.Config(service, log_config=None, access_log=False))
-    running = asyncio.create_task(server.serve([listener]))
-    _, writer = await asyncio.open_connection(*listener.getsockname())
-    writer.write(head % len(body) + body)
-    await asyncio.to_thread(slot.engine.started.wait, 60)
-    writer.close()
-    await writer.wait_closed()
-    await asyncio.sleep(0.1)  # until the server has heard of it
-    slot.engine.release.set()
-    server.should_exit = True
-    await running
-    requests = {sample.labels["status"]: sample.value for sample in _samples(registry, "requests_total", "/score")}
-    assert requests == {"200": 0, "499": 1}
-
-
-@pytest.mark.parametrize(("numeric", "unread"), [({"price": 1.0}, 0), ({"price": 1.0, "prise": 2.0}, 1)])
-async def test_rows_with_a_number_that_the_model_does_not_read_are_scored_and_counted(
-    client: AsyncClient, registry: CollectorRegistry, numeric: dict[str, float], unread: int
-) -> None:
-    rows = [{"item_text": "red hat", "numeric": numeric}, {"item_text": "hat"}]
-    assert (await client.post("/score", json={"impressions": rows})).status_code == 200
-    assert registry.get_sample_value("millstream_service_unread_numeric_rows_total") == unread
-
-
-def _samples(registry: CollectorRegistry, name: str, route: str) -> list[Sample]:
+def samples(registry: CollectorRegistry, name: str, route: str) -> list[Sample]:
     return [
         sample
         for family in registry.collect()
