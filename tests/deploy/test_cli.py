@@ -98,14 +98,6 @@ def test_a_log_that_is_missing_is_one_line(tmp_path: Path):
     assert done.stderr.count("\n") == 1
 
 
-def test_help_loads_nothing_that_takes_its_time():
-    slow = {"torch", "transformers", "faust", "kafka", "pydantic", "numpy", "pyarrow", "rich"}
-    code = f"import sys, deploy.cli; print(sorted({slow} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-
-    assert done.stdout.strip() == "[]"
-
-
 def test_the_version_is_told(tmp_path: Path):
     done = millstream("--version", home=tmp_path)
 

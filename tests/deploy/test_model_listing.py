@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 from io import StringIO
 from pathlib import Path
 
@@ -85,12 +83,6 @@ def test_no_registry_says_how_to_begin_and_is_not_made(tmp_path: Path, monkeypat
     monkeypatch.setenv("MILLSTREAM_REGISTRY_DIRECTORY", str(tmp_path / "elsewhere"))
     assert "millstream models init" in printed()[0]
     assert not (tmp_path / "elsewhere").exists()
-
-
-def test_looking_at_versions_needs_no_torch():
-    code = "import sys, deploy.commands.models; print({'torch', 'transformers', 'tokenizers'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
 
 
 def test_brackets_in_a_manifest_are_no_markup(registry: ModelRegistry):
