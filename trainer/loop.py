@@ -119,7 +119,7 @@ class Trainer:
         self._metrics.gone_records.set(sum(gone.num_records for gone in state.gone))
         self._serving.announce_missing()
         self._show_state()
-        while (plan := self._stores.plans.read(self.line.state.update + 1)) is not None:
+        while (plan := self._interrupted_plan()) is not None:
             self._log.info("update_repeated", update=plan.number, rows=plan.num_rows)
             records = self._planner.read(plan, stop)
             if records is None:
@@ -143,6 +143,21 @@ class Trainer:
         self._stores.plans.write(plan)  # 1
         self._failpoints.pass_through("plan_written")
         self._update(plan, records)
+
+    def _interrupted_plan(self) -> Plan | None:
+        """Return the plan that a crash left; None for a damaged one of which nothing came, as if it had not been cut.
+
+        Raises:
+            ValueError: it is damaged, and a version or a later plan came of it, which another plan would contradict.
+        """
+        number = self.line.state.update + 1
+        try:
+            return self._stores.plans.read(number)
+        except ValueError as error:
+            if self._serving.has_published_candidate() or not self._stores.plans.drop(number):
+                raise
+            self._log.error("plan_damaged", update=number, message=str(error))
+            return None
 
     def _update(self, plan: Plan, records: list[ExampleRecord], *, is_repeated: bool = False) -> None:
         """Run the update of a plan. Each step may crash; the restart repeats all of them with the same result.

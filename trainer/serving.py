@@ -85,6 +85,10 @@ class Serving:
             self._restore_champion()
         return result
 
+    def has_published_candidate(self) -> bool:
+        """Return whether the present weights are a version already: the plan that judged them was not finished."""
+        return self._line.candidate().version in self._publisher.registry.versions()
+
     def announce_missing(self) -> None:
         """Announce what moved before the process ended; of a new line and after a rollback, move what did not."""
         state = self._line.state

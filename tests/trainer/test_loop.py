@@ -496,6 +496,43 @@ def test_an_error_of_the_machine_ends_the_process_and_the_update_is_repeated(tmp
     assert again.trainer.line.state.rows_since_champion == 64
 
 
+class CrashError(Exception):
+    pass
+
+
+def crash_after(tmp_path, log, place):
+    """Run until a crash at the third update, and damage the plan that it leaves."""
+    rig = Rig(tmp_path, log)
+    steps(rig, 2)
+
+    def crash(name):
+        if name == place:
+            raise CrashError
+
+    rig.failpoints.pass_through = crash
+    with pytest.raises(CrashError):
+        steps(rig, 1)
+    (rig.trainer_dir / LINE / "plans" / "plan-00000003.json").write_text("{")
+
+
+def test_a_damaged_plan_of_which_nothing_came_is_cut_anew(tmp_path):
+    log = one_partition([scarves(64 * k, skilled=False) for k in range(4)])
+    undisturbed = Rig(tmp_path / "undisturbed", log)
+    undisturbed.run_to_end()
+    crash_after(tmp_path / "damaged", log, "admitted")
+    again = Rig(tmp_path / "damaged", log)
+    again.run_to_end()
+    assert again.checkpoint_digest() == undisturbed.checkpoint_digest()
+    assert read_ledger(again.trainer_dir).equals(read_ledger(undisturbed.trainer_dir))
+
+
+def test_a_damaged_plan_that_promoted_a_version_ends_the_trainer(tmp_path):
+    log = one_partition([scarves(64 * k, skilled=False) for k in range(4)])
+    crash_after(tmp_path, log, "published")
+    with pytest.raises(ValueError, match=r"plan-00000003\.json"):
+        Rig(tmp_path, log).run_to_end()
+
+
 @pytest.mark.parametrize("error", OUT_OF_MEMORY)
 def test_an_update_that_never_fits_in_memory_ends_the_process_once(tmp_path, error):
     log = one_partition([scarves(64 * k, skilled=False) for k in range(2)])

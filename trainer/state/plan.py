@@ -66,6 +66,14 @@ class PlanStore:
         """Return whether a plan was found to be one that cannot be learned."""
         return self._path(number, "refused").exists()
 
+    def drop(self, number: int) -> bool:
+        """Delete the plan of an update, unless a later one goes on where it ends; return whether it is gone."""
+        if any(int(path.stem.removeprefix("plan-")) > number for path in self._plans()):
+            return False
+        for suffix in ("refused", "json"):
+            self._path(number, suffix).unlink(missing_ok=True)
+        return True
+
     def prune(self, before: int) -> None:
         """Delete the plans of updates before `before`: no checkpoint that is kept can repeat them."""
         for path in self._plans():

@@ -29,6 +29,17 @@ def test_pruning_drops_only_older_plans_and_clearing_drops_all(tmp_path):
     assert store.read(3) is None
 
 
+def test_only_the_last_plan_is_dropped_and_its_refusal_with_it(tmp_path):
+    store = PlanStore(tmp_path)
+    for number in (1, 2):
+        store.write(cut_plan(number, {0: 0, 1: 0}, recorded_log(20), line="00000000", seed=0))
+        store.refuse(number)
+    assert not store.drop(1)
+    assert store.drop(2)
+    assert store.read(2) is None
+    assert [store.is_refused(number) for number in (1, 2)] == [True, False]
+
+
 def test_what_is_no_plan_of_ours_is_left_alone(tmp_path):
     stray = tmp_path / "plan-of-mine.json"
     stray.write_text("{}")
