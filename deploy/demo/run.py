@@ -25,8 +25,9 @@ from deploy.demo.processes import (
 )
 from deploy.demo.report import RunFacts, summarise, write_report
 from deploy.demo.supervisor import MIB, ProcessFailedError, Supervisor
+from deploy.watch.reading import Reading
 from deploy.watch.scrape import Scrape, scrape
-from deploy.watch.terminal import LiveView, Reading
+from deploy.watch.terminal import live_view
 from scorer.importance.strategies import build_strategy
 from stream.cluster.admin import apply_topics
 from stream.disk.directory_lock import directory_lock
@@ -146,13 +147,13 @@ class Demo:
         arguments = shop_arguments(self._options, self._workspace)
         shop = supervisor.start("shop", arguments, port_environment(self._ports, "shop"))
         started, reading, last = time.monotonic(), None, Scrape()
-        with LiveView(self._console, "Millstream demo") as view:
+        with live_view(self._console, "Millstream demo") as show:
             while shop.process.poll() is None:
                 supervisor.check()
                 supervisor.sample_memory()
                 last = scrape(self._ports)
                 reading = Reading.from_scrape(last, time.monotonic() - started, reading)
-                view.show(reading)
+                show(reading)
                 self._observe(reading.elapsed_seconds)
                 if self._stop.is_set() and "shop" not in last.missing:
                     supervisor.stop("shop")
