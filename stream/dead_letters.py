@@ -1,8 +1,9 @@
 """Records that cannot be used, kept with their original bytes and the reason."""
 
-from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Literal, get_args
+
+from stream.record import Record
 
 LostClickReason = Literal["late_click", "orphaned_click", "unmatched_click", "excess_click", "further_click"]
 """Why no label takes a sound click."""
@@ -31,15 +32,6 @@ MAX_ORIGINAL_BYTES = 512 * 1024
 """A longer original is cut to its first so many bytes: letter and headers must fit the dead-letter topic."""
 
 _MAX_MESSAGE_CHARS = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What a Kafka record carries."""
-
-    key: bytes | None
-    value: bytes | None
-    headers: dict[str, bytes] = field(default_factory=dict)
 
 
 def dead_letter_headers(

@@ -29,18 +29,12 @@ from stream.process.vital_thread import end_process
 from stream.process.watchdog import Progress, start_watchdog
 from stream.settings import KafkaSettings
 from stream.topics import topic_name
-from stream.worker.faust_app import (
-    Delivery,
-    DeliveryError,
-    Membership,
-    create_app,
-    deliver,
-    follow_topics,
-    run_app,
-    watch_gone,
-)
+from stream.worker.delivery import DeliveryError, deliver
+from stream.worker.faust_app import create_app, run_app
+from stream.worker.membership import Membership
 from stream.worker.ordered_consumer import num_unread
 from stream.worker.slot import worker_slot
+from stream.worker.topic_watches import follow_topics, watch_gone
 
 _RETRY_SECONDS = 0.5
 _SHOW_SECONDS = 2.0
@@ -183,14 +177,10 @@ class ScorerAgent:
         return scored
 
     async def _publish(self, batch: Sequence[Message], scored: MicroBatch) -> None:
-        deliveries = [
-            Delivery(topic_name(outgoing.topic, self._kafka), outgoing.partition, outgoing.record)
-            for outgoing in scored.outgoing
-        ]
         started = time.perf_counter()
         while self._membership.owns(batch[0]):
             try:
-                await deliver(self._app, deliveries)
+                await deliver(self._app, self._kafka, scored.deliveries)
             except DeliveryError as error:
                 self._metrics.send_failures.inc()
                 structlog.get_logger(__name__).warning("send_failed", message=str(error))

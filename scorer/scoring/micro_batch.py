@@ -12,9 +12,10 @@ import structlog
 
 from scorer.engine.golden import golden_inputs
 from scorer.scoring.scoring import Scoring, StrategyError
-from stream.dead_letters import Record, dead_letter, dead_letter_headers
+from stream.dead_letters import dead_letter, dead_letter_headers
 from stream.events import EventError, LabeledImpression, WeightedExample, decode_labeled
 from stream.example_batch import encode_examples
+from stream.record import Delivery, Record
 
 Stage = Literal["decode", "forward", "encode"]
 
@@ -36,27 +37,18 @@ class RawRow:
 
 
 @dataclass(frozen=True, slots=True)
-class OutgoingRecord:
-    """A record and where it goes; a partition of None lets the key decide."""
-
-    topic: Literal["weighted-examples", "dead-letters"]
-    partition: int | None
-    record: Record
-
-
-@dataclass(frozen=True, slots=True)
 class MicroBatch:
     """What became of the rows.
 
     Attributes:
         examples: Weighted examples, in the order of their rows.
-        outgoing: What must be written, one or more records per partition.
+        deliveries: What must be written, one or more records per partition.
         dead_letters: Reasons of the rows that are no examples.
         seconds: Time of each stage.
     """
 
     examples: list[WeightedExample]
-    outgoing: list[OutgoingRecord]
+    deliveries: list[Delivery]
     dead_letters: list[str]
     seconds: dict[Stage, float]
 
@@ -97,13 +89,13 @@ class MicroBatchScorer:
         decoded = time.perf_counter()
         examples = self._score(labeled, failures)
         scored = time.perf_counter()
-        outgoing = self._encode(rows, examples, failures)
+        deliveries = self._encode(rows, examples, failures)
         self._check_blame(examples, failures)
-        outgoing += [self._letter(rows[index], *failure) for index, failure in sorted(failures.items())]
+        deliveries += [self._letter(rows[index], *failure) for index, failure in sorted(failures.items())]
         encoded = time.perf_counter()
         return MicroBatch(
             examples=list(examples.values()),
-            outgoing=outgoing,
+            deliveries=deliveries,
             dead_letters=[reason for reason, _ in failures.values()],
             seconds={"decode": decoded - started, "forward": scored - decoded, "encode": encoded - scored},
         )
@@ -166,11 +158,11 @@ class MicroBatchScorer:
     @staticmethod
     def _encode(
         rows: Sequence[RawRow], examples: dict[int, WeightedExample], failures: dict[int, Failure]
-    ) -> list[OutgoingRecord]:
+    ) -> list[Delivery]:
         by_partition: dict[int, list[int]] = defaultdict(list)
         for index in examples:
             by_partition[rows[index].partition].append(index)
-        outgoing: list[OutgoingRecord] = []
+        deliveries: list[Delivery] = []
         for partition, indices in by_partition.items():
             try:
                 values = encode_examples([examples[index] for index in indices])
@@ -182,11 +174,11 @@ class MicroBatchScorer:
                     except (pa.ArrowException, OverflowError) as error:
                         failures[index] = ("unscorable", error)
                         del examples[index]
-            outgoing += [OutgoingRecord("weighted-examples", partition, Record(None, value)) for value in values]
-        return outgoing
+            deliveries += [Delivery("weighted-examples", partition, Record(None, value)) for value in values]
+        return deliveries
 
-    def _letter(self, row: RawRow, reason: str, error: Exception) -> OutgoingRecord:
+    def _letter(self, row: RawRow, reason: str, error: Exception) -> Delivery:
         headers = dead_letter_headers(
             topic=self._topic, partition=row.partition, offset=row.offset, stage="scorer", reason=reason, error=error
         )
-        return OutgoingRecord("dead-letters", None, dead_letter(row.key, row.value, headers))
+        return Delivery("dead-letters", None, dead_letter(row.key, row.value, headers))

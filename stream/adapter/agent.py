@@ -14,13 +14,16 @@ from faust.types import TP, EventT, Message, StreamT
 from stream.adapter.alignment import Alignment, is_aligned
 from stream.adapter.mapping import Mapping, Source
 from stream.adapter.metrics import AdapterMetrics
-from stream.dead_letters import Record, dead_letter, dead_letter_headers
+from stream.dead_letters import dead_letter, dead_letter_headers
 from stream.events import Click, EventError, encode
 from stream.process.watchdog import Progress, start_watchdog
+from stream.record import Delivery, Record
 from stream.settings import AdapterSettings, KafkaSettings
-from stream.topics import topic_name
-from stream.worker.faust_app import Delivery, DeliveryError, Membership, create_app, deliver, follow_topics, watch_gone
+from stream.worker.delivery import DeliveryError, deliver
+from stream.worker.faust_app import create_app
+from stream.worker.membership import Membership
 from stream.worker.ordered_consumer import log_ends, num_unread
+from stream.worker.topic_watches import follow_topics, watch_gone
 
 _READ_AT_ONCE = 500
 _READ_WITHIN_SECONDS = 0.05
@@ -141,14 +144,13 @@ class AdapterAgent:
             )
             letter = dead_letter(message.key, message.value, headers)
             partition = message.partition % self._kafka.partitions
-            delivery = Delivery(topic_name("dead-letters", self._kafka), partition, letter)
-            return 0, _Settled(message, first, "dead_letter", delivery)
+            return 0, _Settled(message, first, "dead_letter", Delivery("dead-letters", partition, letter))
         if adapted is None:
             return 0, _Settled(message, first, "skipped", None)
         record = Record(adapted.impression_id.encode(), encode(adapted))
         kind = "click" if isinstance(adapted, Click) else "impression"
         now_ms, created_ms = int(time.time() * 1000), self._create_time_ms(message)
-        delivery = Delivery(topic_name("events", self._kafka), None, record, created_ms)
+        delivery = Delivery("events", None, record, created_ms)
         # As the join does: no event is newer than its record, and no record newer than now.
         return min(adapted.event_time_ms, created_ms or now_ms, now_ms), _Settled(message, first, kind, delivery)
 
@@ -201,7 +203,7 @@ class AdapterAgent:
     async def _deliver(self, deliveries: Sequence[Delivery]) -> None:
         while True:
             try:
-                return await deliver(self._app, deliveries)
+                return await deliver(self._app, self._kafka, deliveries)
             except DeliveryError as error:
                 self._metrics.send_failures.inc()
                 structlog.get_logger(__name__).warning("send_failed", message=str(error))

@@ -6,7 +6,8 @@ from typing import Protocol
 
 import structlog
 
-from stream.dead_letters import GONE, Record, dead_letter, dead_letter_headers
+from stream.dead_letters import GONE, dead_letter, dead_letter_headers
+from stream.record import Record
 
 LAST_OFFSET_HEADER = "millstream.last_offset"
 """Of the dead letter that stands for a range: its `.offset` is the first offset, this one the last."""

@@ -16,8 +16,11 @@ from stream.process.watchdog import Progress, start_watchdog
 from stream.settings import JoinSettings, KafkaSettings
 from stream.topics import topic_name
 from stream.unknown_fields import UnknownFields
-from stream.worker.faust_app import Delivery, DeliveryError, Membership, create_app, deliver, follow_topics, watch_gone
+from stream.worker.delivery import DeliveryError, deliver
+from stream.worker.faust_app import create_app
+from stream.worker.membership import Membership
 from stream.worker.ordered_consumer import log_ends
+from stream.worker.topic_watches import follow_topics, watch_gone
 
 _READ_AT_ONCE = 500
 _READ_WITHIN_SECONDS = 0.05
@@ -169,13 +172,9 @@ class JoinAgent:
         ]
         if not chunks:
             return False
-        deliveries = [
-            Delivery(topic_name(outgoing.topic, self._kafka), number, outgoing.record)
-            for number, _, chunk in chunks
-            for outgoing in chunk
-        ]
         try:
-            await deliver(self._app, deliveries)
+            deliveries = (settlement.delivery for _, _, chunk in chunks for settlement in chunk)
+            await deliver(self._app, self._kafka, deliveries)
         except DeliveryError as error:
             self._metrics.send_failures.inc()
             structlog.get_logger(__name__).warning("send_failed", message=str(error))
@@ -185,7 +184,7 @@ class JoinAgent:
             # A rebalance during the sends has dropped the state: its records will be read again.
             if self._joins.get(number) is join:
                 join.confirm(len(chunk), _now_ms())
-                self._producers.settle(outgoing.outcome for outgoing in chunk)
+                self._producers.settle(settlement.outcome for settlement in chunk)
                 self._moved += len(chunk)
         self._room.set()
         return True

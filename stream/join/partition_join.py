@@ -4,23 +4,22 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from stream.dead_letters import Record, dead_letter, dead_letter_headers
+from stream.dead_letters import dead_letter, dead_letter_headers
 from stream.events import OLDEST_MS, Click, EventError, Impression, decode_event, encode
 from stream.join.ack_prefix import AckPrefix
 from stream.join.label_join import ClosedWindow, Label, LabelJoin, LostClick, Outcome
 from stream.join.metrics import JoinMetrics
+from stream.record import Delivery, Record
 from stream.settings import JoinSettings
-from stream.topics import TopicKind
 
 _STAGE = "join"
 
 
 @dataclass(frozen=True, slots=True)
-class Outgoing:
-    """A record to send to the source's partition number, and what it settles once Kafka has confirmed it."""
+class Settlement:
+    """What is written, to the source's partition number, and what it settles once Kafka has confirmed it."""
 
-    topic: TopicKind
-    record: Record
+    delivery: Delivery
     offsets: tuple[int, ...]
     outcome: Label | LostClick | EventError
 
@@ -52,7 +51,7 @@ class PartitionJoin:
         self.join = LabelJoin(settings, partition, from_start=first_offset == 0)
         self.first_offset = first_offset
         self.next_offset = first_offset
-        self.outbox: deque[Outgoing] = deque()
+        self.outbox: deque[Settlement] = deque()
         self._num_confirmed = 0
         # Closed windows whose labels left before, and how many records Kafka must have confirmed by then.
         self._closed: deque[tuple[int, ClosedWindow]] = deque()
@@ -92,10 +91,10 @@ class PartitionJoin:
     def confirm(self, count: int, now_ms: int) -> None:
         """Note that Kafka has the first `count` records of the outbox."""
         for _ in range(count):
-            outgoing = self.outbox.popleft()
-            for offset in outgoing.offsets:
+            settled = self.outbox.popleft()
+            for offset in settled.offsets:
                 self._finish(offset)
-            self._count(outgoing.outcome, now_ms)
+            self._count(settled.outcome, now_ms)
         self._num_confirmed += count
         self._finish_closed()
 
@@ -116,7 +115,8 @@ class PartitionJoin:
             if isinstance(outcome, Label):
                 labeled_key = outcome.labeled.impression.impression_id.encode()
                 record = Record(labeled_key, encode(outcome.labeled))
-                self.outbox.append(Outgoing("labeled-impressions", record, outcome.offsets, outcome))
+                delivery = Delivery("labeled-impressions", self._partition, record)
+                self.outbox.append(Settlement(delivery, outcome.offsets, outcome))
             elif isinstance(outcome, LostClick):
                 key, raw = self._raw_clicks[outcome.offset]
                 self._write_off(outcome, outcome.offset, key, raw)
@@ -141,7 +141,8 @@ class PartitionJoin:
             reason=outcome.reason,
             error=error,
         )
-        self.outbox.append(Outgoing("dead-letters", dead_letter(key, raw, headers), (offset,), outcome))
+        delivery = Delivery("dead-letters", self._partition, dead_letter(key, raw, headers))
+        self.outbox.append(Settlement(delivery, (offset,), outcome))
 
     def _finish_closed(self) -> None:
         while self._closed and self._closed[0][0] <= self._num_confirmed:

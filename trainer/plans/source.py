@@ -9,9 +9,10 @@ from kafka.errors import KafkaError, OffsetOutOfRangeError
 from kafka.structs import OffsetAndMetadata
 from prometheus_client import Counter
 
-from stream.dead_letters import Record, dead_letter, dead_letter_headers
+from stream.dead_letters import dead_letter, dead_letter_headers
 from stream.events import EventError
 from stream.example_batch import decode_examples
+from stream.record import Record
 from stream.settings import KafkaSettings
 from stream.topics import topic_name
 from trainer.plans.example_record import ExampleRecord

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from stream.cluster.gone_records import GoneRange, gone_letter, gone_range, tell_gone
-from stream.dead_letters import Record
+from stream.record import Record
 from trainer.state.checkpoint import current_line
 from trainer.state.line_stores import LineStores
 

@@ -26,7 +26,7 @@ def batch(num_rows: int) -> MicroBatch:
         )
         for index in range(num_rows)
     ]
-    return MicroBatch(examples=examples, outgoing=[], dead_letters=["malformed"], seconds={})
+    return MicroBatch(examples=examples, deliveries=[], dead_letters=["malformed"], seconds={})
 
 
 def value(shown: CollectorRegistry, name: str, **labels: str) -> float | None:

@@ -45,7 +45,7 @@ def raw(row: LabeledImpression, offset: int, partition: int = 0) -> RawRow:
 def test_each_partition_gets_its_own_record_in_the_order_of_its_rows(scorer: MicroBatchScorer) -> None:
     labeled = [tiny_labeled(index) for index in range(6)]
     batch = scorer.process([raw(row, index, partition=index % 2) for index, row in enumerate(labeled)])
-    written = {record.partition: decode_examples(record.record.value) for record in batch.outgoing}
+    written = {delivery.partition: decode_examples(delivery.record.value) for delivery in batch.deliveries}
     assert [example.labeled for example in written[0]] == labeled[0::2]
     assert [example.labeled for example in written[1]] == labeled[1::2]
     assert {example.scored_ms for example in batch.examples} == {42}
@@ -54,7 +54,7 @@ def test_each_partition_gets_its_own_record_in_the_order_of_its_rows(scorer: Mic
 def test_the_partition_read_from_decides_and_not_the_one_in_the_row(scorer: MicroBatchScorer) -> None:
     batch = scorer.process([raw(tiny_labeled(1), 0, partition=0)])
     assert tiny_labeled(1).source_partition == 1
-    assert batch.outgoing[0].partition == 0
+    assert batch.deliveries[0].partition == 0
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_the_partition_read_from_decides_and_not_the_one_in_the_row(scorer: Micr
 )
 def test_bytes_that_are_no_row_become_a_dead_letter(scorer: MicroBatchScorer, value: bytes | None, reason: str) -> None:
     batch = scorer.process([RawRow(1, 7, b"key", value), raw(tiny_labeled(2), 8)])
-    letter = next(record for record in batch.outgoing if record.topic == "dead-letters")
+    letter = next(delivery for delivery in batch.deliveries if delivery.topic == "dead-letters")
     assert batch.dead_letters == [reason]
     assert len(batch.examples) == 1
     assert (letter.record.key, letter.record.value) == (b"key", value)
@@ -154,7 +154,7 @@ def test_a_row_that_has_no_room_in_the_columns_stops_no_other(scorer: MicroBatch
     huge = msgspec.structs.replace(tiny_labeled(1), revision=2**40)
     batch = scorer.process([raw(tiny_labeled(0), 0), raw(huge, 1), raw(tiny_labeled(2), 2)])
     assert batch.dead_letters == ["unscorable"]
-    written = [example for record in batch.outgoing[:-1] for example in decode_examples(record.record.value)]
+    written = [example for delivery in batch.deliveries[:-1] for example in decode_examples(delivery.record.value)]
     assert written == batch.examples
     assert [example.labeled.impression.impression_id for example in written] == ["impression-0", "impression-2"]
 

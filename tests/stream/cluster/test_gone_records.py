@@ -16,8 +16,8 @@ from stream.cluster.gone_records import (
     gone_letter,
     gone_range,
 )
-from stream.dead_letters import Record
 from stream.events import Impression, encode
+from stream.record import Record
 from stream.settings import KafkaSettings
 from stream.topics import topic_name
 from tests.stream.traffic import Worker, read_all, wait_for

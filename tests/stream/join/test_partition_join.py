@@ -9,6 +9,7 @@ from stream.events import Click, Impression, decode_event, decode_labeled, encod
 from stream.first_copies import FirstCopies
 from stream.join.metrics import JoinMetrics
 from stream.join.partition_join import PartitionJoin
+from stream.record import Delivery
 from stream.settings import JoinSettings
 
 T0 = 1_700_000_000_000
@@ -35,8 +36,8 @@ def click(name: str, click_id: str, time_ms: int = T0) -> Click:
     return Click(click_id=click_id, impression_id=name, event_time_ms=time_ms)
 
 
-def drain(join: PartitionJoin) -> list:
-    sent = list(join.outbox)
+def drain(join: PartitionJoin) -> list[Delivery]:
+    sent = [settlement.delivery for settlement in join.outbox]
     join.confirm(len(sent), T0)
     return sent
 
@@ -77,11 +78,11 @@ def test_a_click_before_its_impression_is_acknowledged_only_with_the_label():
 def test_a_record_that_cannot_be_used_becomes_a_dead_letter_with_its_bytes(raw, reason):
     join = partition_join()
     join.receive(b"key", raw, 7, T0)
-    (outgoing,) = drain(join)
-    assert outgoing.topic == "dead-letters"
-    assert (outgoing.record.key, outgoing.record.value) == (b"key", raw)
-    assert outgoing.record.headers["millstream.reason"] == reason
-    assert outgoing.record.headers["millstream.offset"] == b"7"
+    (delivery,) = drain(join)
+    assert delivery.topic == "dead-letters"
+    assert (delivery.record.key, delivery.record.value) == (b"key", raw)
+    assert delivery.record.headers["millstream.reason"] == reason
+    assert delivery.record.headers["millstream.offset"] == b"7"
     assert join.position == 8
 
 
@@ -90,9 +91,9 @@ def test_a_lost_click_keeps_its_original_bytes():
     raw = encode(click("nobody", "k")).replace(b":", b": ")
     join.receive(b"key", raw, 0, T0)
     join.receive(b"b", encode(impression("b", T0 + 5_000)), 1, T0 + 5_000)
-    (outgoing,) = drain(join)
-    assert (outgoing.record.key, outgoing.record.value) == (b"key", raw)
-    assert outgoing.record.headers["millstream.reason"] == b"orphaned_click"
+    (delivery,) = drain(join)
+    assert (delivery.record.key, delivery.record.value) == (b"key", raw)
+    assert delivery.record.headers["millstream.reason"] == b"orphaned_click"
 
 
 def test_a_repeat_is_acknowledged_in_its_turn():
@@ -124,7 +125,7 @@ def test_early_labels_are_sent_at_once_and_acknowledged_when_the_window_has_clos
     join = partition_join(join=EARLY)
     join.receive(b"a", encode(impression("a")), 0, T0)
     join.receive(b"a", encode(click("a", "k")), 1, T0)
-    assert [decode_labeled(outgoing.record.value).label for outgoing in drain(join)] == [0, 1]
+    assert [decode_labeled(delivery.record.value).label for delivery in drain(join)] == [0, 1]
     assert join.position == 0
     for second in range(20):
         join.tick(T0 + 1000 * second, at_end=True)
@@ -206,7 +207,7 @@ class Broker:
         self.dice = dice
         self._settings = join
         self.committed = 0
-        self.runs: list[list] = []
+        self.runs: list[list[Delivery]] = []
 
     def run(self, num_reads: int) -> None:
         """Read so many records from the commit on, then crash: some of the last sends arrive, unconfirmed."""
@@ -218,7 +219,8 @@ class Broker:
                 written += drain(join)
                 if self.dice.random() < 0.5:
                     self.committed = max(self.committed, join.position)
-        written += list(join.outbox)[: self.dice.randrange(len(join.outbox) + 1)]
+        confirmed = list(join.outbox)[: self.dice.randrange(len(join.outbox) + 1)]
+        written += [settlement.delivery for settlement in confirmed]
 
     def finish(self) -> None:
         """Read to the end, then let silence close what is open."""
@@ -247,11 +249,11 @@ def test_any_interleaving_and_any_crash_gives_the_same_labels_and_loses_no_click
     letters: set[bytes] = set()
     for run in broker.runs:
         offsets = []
-        for outgoing in run:
-            if outgoing.topic == "dead-letters":
-                letters.add(outgoing.record.value)
+        for delivery in run:
+            if delivery.topic == "dead-letters":
+                letters.add(delivery.record.value)
                 continue
-            labeled = decode_labeled(outgoing.record.value)
+            labeled = decode_labeled(delivery.record.value)
             offsets.append(labeled.source_offset)
             first.setdefault(labeled.impression.impression_id, set(labeled.click_ids))
         assert offsets == sorted(set(offsets)), "labels leave in offset order"
@@ -280,12 +282,12 @@ def test_early_any_interleaving_and_any_crash_revises_what_was_clicked_once_and_
     reasons: dict[str, set[bytes]] = {}
     for run in broker.runs:
         offsets = []
-        for outgoing in run:
-            if outgoing.topic == "dead-letters":
-                lost = decode_event(outgoing.record.value)
-                reasons.setdefault(lost.click_id, set()).add(outgoing.record.headers["millstream.reason"])
+        for delivery in run:
+            if delivery.topic == "dead-letters":
+                lost = decode_event(delivery.record.value)
+                reasons.setdefault(lost.click_id, set()).add(delivery.record.headers["millstream.reason"])
                 continue
-            labeled = decode_labeled(outgoing.record.value)
+            labeled = decode_labeled(delivery.record.value)
             offsets.append(labeled.source_offset)
             named.update(labeled.click_ids)
             if copies.observe(labeled) == "new":
