@@ -1,10 +1,14 @@
 """Weighted examples as Arrow IPC record batches: the bytes of one `weighted-examples` record."""
 
+from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from functools import reduce
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from stream.codec import UndecodableError, decoded
 from stream.events import SCHEMA_VERSION, EventError, WeightedExample
@@ -14,43 +18,60 @@ MAX_BATCH_BYTES = 512 * 1024
 
 _OPTIONS = pa.ipc.IpcWriteOptions(compression="zstd")
 
-_FIELDS: list["pa.Field[Any]"] = [
-    pa.field("impression_id", pa.string(), nullable=False),
-    pa.field("event_time_ms", pa.int64(), nullable=False),
-    pa.field("user_id", pa.string(), nullable=False),
-    pa.field("query", pa.string(), nullable=False),
-    pa.field("item_id", pa.string(), nullable=False),
-    pa.field("item_text", pa.string(), nullable=False),
-    pa.field("history", pa.list_(pa.string()), nullable=False),
-    pa.field("position", pa.int32(), nullable=False),
-    pa.field("numeric", pa.map_(pa.string(), pa.float64()), nullable=False),
-    pa.field("served_version", pa.string()),
-    pa.field("served_score", pa.float64()),
-    pa.field("label", pa.int8(), nullable=False),
-    pa.field("kind", pa.string()),
-    pa.field("click_ids", pa.list_(pa.string()), nullable=False),
-    pa.field("label_due_ms", pa.int64(), nullable=False),
-    pa.field("revision", pa.int32(), nullable=False),
-    pa.field("window_cut", pa.bool_(), nullable=False),
-    pa.field("source_partition", pa.int32(), nullable=False),
-    pa.field("source_offset", pa.int64(), nullable=False),
-    pa.field("live_version", pa.string(), nullable=False),
-    pa.field("live_z", pa.float64(), nullable=False),
-    pa.field("frozen_version", pa.string()),
-    pa.field("frozen_z", pa.float64()),
-    pa.field("control_version", pa.string()),
-    pa.field("control_z", pa.float64()),
-    pa.field("hidden_norm", pa.float64(), nullable=False),
-    pa.field("scored_ms", pa.int64(), nullable=False),
-    pa.field("strategy", pa.string(), nullable=False),
-    pa.field("inclusion_probability", pa.float64(), nullable=False),
-    pa.field("importance_weight", pa.float64(), nullable=False),
-    pa.field("logit_offset", pa.float64(), nullable=False),
-    pa.field("mean_score", pa.float64()),
-    pa.field("mean_sigmoid", pa.float64()),
-]
-SCHEMA = pa.schema(_FIELDS, metadata={"millstream.schema_version": str(SCHEMA_VERSION)})
-"""The columns, all there from the first version, so that no later strategy changes the bytes."""
+
+class _Column(NamedTuple):
+    """A column and what it holds of an example: an attribute, or null where what bears that is missing."""
+
+    name: str
+    type: pa.DataType
+    attribute: str
+    nullable: bool = False
+
+
+_COLUMNS = (
+    _Column("impression_id", pa.string(), "labeled.impression.impression_id"),
+    _Column("event_time_ms", pa.int64(), "labeled.impression.event_time_ms"),
+    _Column("user_id", pa.string(), "labeled.impression.user_id"),
+    _Column("query", pa.string(), "labeled.impression.query"),
+    _Column("item_id", pa.string(), "labeled.impression.item_id"),
+    _Column("item_text", pa.string(), "labeled.impression.item_text"),
+    _Column("history", pa.list_(pa.string()), "labeled.impression.history"),
+    _Column("position", pa.int32(), "labeled.impression.position"),
+    _Column("numeric", pa.map_(pa.string(), pa.float64()), "labeled.impression.numeric"),
+    _Column("served_version", pa.string(), "labeled.impression.served.model_version", nullable=True),
+    _Column("served_score", pa.float64(), "labeled.impression.served.score", nullable=True),
+    _Column("label", pa.int8(), "labeled.label"),
+    _Column("kind", pa.string(), "labeled.kind", nullable=True),
+    _Column("click_ids", pa.list_(pa.string()), "labeled.click_ids"),
+    _Column("label_due_ms", pa.int64(), "labeled.label_due_ms"),
+    _Column("revision", pa.int32(), "labeled.revision"),
+    _Column("window_cut", pa.bool_(), "labeled.window_cut"),
+    _Column("source_partition", pa.int32(), "labeled.source_partition"),
+    _Column("source_offset", pa.int64(), "labeled.source_offset"),
+    _Column("live_version", pa.string(), "live.version"),
+    _Column("live_z", pa.float64(), "live.z"),
+    _Column("frozen_version", pa.string(), "frozen.version", nullable=True),
+    _Column("frozen_z", pa.float64(), "frozen.z", nullable=True),
+    _Column("control_version", pa.string(), "control.version", nullable=True),
+    _Column("control_z", pa.float64(), "control.z", nullable=True),
+    _Column("hidden_norm", pa.float64(), "hidden_norm"),
+    _Column("scored_ms", pa.int64(), "scored_ms"),
+    _Column("strategy", pa.string(), "strategy"),
+    _Column("inclusion_probability", pa.float64(), "inclusion_probability"),
+    _Column("importance_weight", pa.float64(), "importance_weight"),
+    _Column("logit_offset", pa.float64(), "logit_offset"),
+    _Column("mean_score", pa.float64(), "mean_score", nullable=True),
+    _Column("mean_sigmoid", pa.float64(), "mean_sigmoid", nullable=True),
+)
+"""All there from the first version, so that no later strategy changes the bytes."""
+
+_OPTIONAL = {"labeled.impression.served", "frozen", "control"}
+"""What an example may lack: it does where one of the columns is null."""
+
+SCHEMA = pa.schema(
+    [pa.field(column.name, column.type, nullable=column.nullable) for column in _COLUMNS],
+    metadata={"millstream.schema_version": str(SCHEMA_VERSION)},
+)
 
 
 def encode_examples(examples: Sequence[WeightedExample]) -> list[bytes]:
@@ -60,7 +81,7 @@ def encode_examples(examples: Sequence[WeightedExample]) -> list[bytes]:
     """
     if not examples:
         return []
-    batch = pa.RecordBatch.from_pylist([_to_row(example) for example in examples], schema=SCHEMA)
+    batch = pa.RecordBatch.from_arrays(_arrays(examples), schema=SCHEMA)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, SCHEMA, options=_OPTIONS) as writer:
         writer.write_batch(batch)
@@ -97,91 +118,34 @@ def _table(raw: bytes) -> tuple[int, pa.Table]:
     return version, table
 
 
+def _arrays(examples: Sequence[WeightedExample]) -> list["pa.Array[Any]"]:
+    known: dict[str, list[Any]] = {"": list(examples)}
+    return [pa.array(_values(column.attribute, known), column.type) for column in _COLUMNS]
+
+
+def _values(attribute: str, known: dict[str, list[Any]]) -> list[Any]:
+    """Return an attribute of every example, None where what bears it is missing; note it in `known`."""
+    if attribute not in known:
+        bearer, _, name = attribute.rpartition(".")
+        get = attrgetter(name)
+        known[attribute] = [None if one is None else get(one) for one in _values(bearer, known)]
+    return known[attribute]
+
+
 def _examples(table: pa.Table) -> list[WeightedExample]:
+    table = table.combine_chunks()
+    parts: dict[str, dict[str, Any]] = defaultdict(dict)
+    for column in _COLUMNS:
+        bearer, _, name = column.attribute.rpartition(".")
+        parts[bearer][name] = table.column(column.name).chunk(0)
+    for bearer in sorted(parts, reverse=True):  # a part of a part comes before it, the example itself last
+        columns = parts[bearer].values()
+        missing = reduce(pc.or_, (column.is_null() for column in columns)) if bearer in _OPTIONAL else None
+        owner, _, name = bearer.rpartition(".")
+        parts[owner][name] = pa.StructArray.from_arrays(list(columns), list(parts[bearer]), mask=missing)
+    rows = parts[""][""].to_pylist()
+    for row in rows:
+        impression = row["labeled"]["impression"]
+        impression["numeric"] = dict(impression["numeric"])
     # Converted, not constructed: a column obeys the same limits as a field of an event.
-    return msgspec.convert([_nested(row) for row in table.to_pylist()], list[WeightedExample])
-
-
-def _to_row(example: WeightedExample) -> dict[str, Any]:
-    labeled = example.labeled
-    impression = labeled.impression
-    return {
-        "impression_id": impression.impression_id,
-        "event_time_ms": impression.event_time_ms,
-        "user_id": impression.user_id,
-        "query": impression.query,
-        "item_id": impression.item_id,
-        "item_text": impression.item_text,
-        "history": impression.history,
-        "position": impression.position,
-        "numeric": list(impression.numeric.items()),
-        "served_version": impression.served.model_version if impression.served else None,
-        "served_score": impression.served.score if impression.served else None,
-        "label": labeled.label,
-        "kind": labeled.kind,
-        "click_ids": labeled.click_ids,
-        "label_due_ms": labeled.label_due_ms,
-        "revision": labeled.revision,
-        "window_cut": labeled.window_cut,
-        "source_partition": labeled.source_partition,
-        "source_offset": labeled.source_offset,
-        "live_version": example.live.version,
-        "live_z": example.live.z,
-        "frozen_version": example.frozen.version if example.frozen else None,
-        "frozen_z": example.frozen.z if example.frozen else None,
-        "control_version": example.control.version if example.control else None,
-        "control_z": example.control.z if example.control else None,
-        "hidden_norm": example.hidden_norm,
-        "scored_ms": example.scored_ms,
-        "strategy": example.strategy,
-        "inclusion_probability": example.inclusion_probability,
-        "importance_weight": example.importance_weight,
-        "logit_offset": example.logit_offset,
-        "mean_score": example.mean_score,
-        "mean_sigmoid": example.mean_sigmoid,
-    }
-
-
-def _nested(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row of columns as the fields of `WeightedExample`."""
-    impression = {
-        "impression_id": row["impression_id"],
-        "event_time_ms": row["event_time_ms"],
-        "user_id": row["user_id"],
-        "query": row["query"],
-        "item_id": row["item_id"],
-        "item_text": row["item_text"],
-        "history": row["history"],
-        "position": row["position"],
-        "numeric": dict(row["numeric"]),
-        "served": _pair("model_version", row["served_version"], "score", row["served_score"]),
-    }
-    labeled = {
-        "impression": impression | {"type": "impression"},
-        "label": row["label"],
-        "kind": row["kind"],
-        "click_ids": row["click_ids"],
-        "label_due_ms": row["label_due_ms"],
-        "revision": row["revision"],
-        "window_cut": row["window_cut"],
-        "source_partition": row["source_partition"],
-        "source_offset": row["source_offset"],
-    }
-    return {
-        "labeled": labeled,
-        "live": {"version": row["live_version"], "z": row["live_z"]},
-        "frozen": _pair("version", row["frozen_version"], "z", row["frozen_z"]),
-        "control": _pair("version", row["control_version"], "z", row["control_z"]),
-        "hidden_norm": row["hidden_norm"],
-        "scored_ms": row["scored_ms"],
-        "strategy": row["strategy"],
-        "inclusion_probability": row["inclusion_probability"],
-        "importance_weight": row["importance_weight"],
-        "logit_offset": row["logit_offset"],
-        "mean_score": row["mean_score"],
-        "mean_sigmoid": row["mean_sigmoid"],
-    }
-
-
-def _pair(version_name: str, version: str | None, score_name: str, score: float | None) -> dict[str, Any] | None:
-    return None if version is None or score is None else {version_name: version, score_name: score}
+    return msgspec.convert(rows, list[WeightedExample])

@@ -3,8 +3,9 @@ import string
 
 import pyarrow as pa
 import pytest
+from msgspec.structs import replace
 
-from stream.events import EventError, Impression, LabeledImpression, RoleScore, WeightedExample
+from stream.events import EventError, Impression, LabeledImpression, RoleScore, Served, WeightedExample
 from stream.example_batch import MAX_BATCH_BYTES, SCHEMA, decode_examples, encode_examples
 
 
@@ -27,6 +28,26 @@ def test_examples_come_back_in_their_order():
     examples = [example(number) for number in range(100)]
     (raw,) = encode_examples(examples)
     assert decode_examples(raw) == examples
+
+
+def test_every_field_comes_back_and_so_does_what_is_missing():
+    bare = example(0)
+    shown = replace(
+        bare.labeled.impression,
+        query="shoe",
+        user_id="u",
+        history=("hat", ""),
+        position=3,
+        numeric={"price": 1.5, "rating": None},
+        served=Served(model_version="v", score=0.25),
+    )
+    labeled = replace(bare.labeled, impression=shown, label=1, kind="cart", click_ids=("k",), revision=1)
+    score = RoleScore(version="w", z=-1.0)
+    full = replace(
+        bare, labeled=labeled, frozen=score, control=score, logit_offset=0.1, mean_score=0.2, mean_sigmoid=0.3
+    )
+    (raw,) = encode_examples([full, bare, full])
+    assert decode_examples(raw) == [full, bare, full]
 
 
 def test_nothing_is_no_record():
