@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from trainer.backtest.runs.streams import Stream
-from trainer.tuning.search import SearchSpace, TrialOutcome, Tuned, tune
+from trainer.tuning.search import SearchSpace, TrialResult, Tuned, tune
 from trainer.tuning.settings_file import refuse_existing, write_settings_file
 
 
@@ -28,9 +28,9 @@ def run_tuning(
         trials = progress.add_task("trials", total=num_trials)
         rows = progress.add_task("rows of this trial", total=stream.num_rows - stream.warm_start_rows)
 
-        def show(outcome: TrialOutcome) -> None:
+        def show(result: TrialResult) -> None:
             progress.advance(trials)
-            progress.console.print(_line(outcome), highlight=False)
+            progress.console.print(_line(result), highlight=False)
 
         tuned = tune(
             stream,
@@ -43,7 +43,7 @@ def run_tuning(
         )
     write_settings_file(out, tuned.settings(), _heading(tuned, stream, validation_share))
     facts = {"stream": stream.facts(), "validation_share": validation_share, "seed": seed}
-    report = facts | {"best": tuned.best.number, "trials": [asdict(outcome) for outcome in tuned.trials]}
+    report = facts | {"best": tuned.best.number, "trials": [asdict(result) for result in tuned.trials]}
     out.with_suffix(".trials.json").write_text(json.dumps(report, indent=2, default=str) + "\n", encoding="utf-8")
     return tuned
 
@@ -54,17 +54,17 @@ def table_of(tuned: Tuned) -> Table:
     names = list(tuned.best.values)
     for name in ("trial", "AUC", *names):
         table.add_column(name, justify="right", no_wrap=True)
-    for outcome in sorted(tuned.trials, key=lambda one: (-(one.auc or 0.0), one.number)):
-        auc = "given up" if outcome.auc is None else f"{outcome.auc:.4f}"
-        marks = " (present)" * (outcome.number == 0) + " *" * (outcome.number == tuned.best.number)
-        table.add_row(f"{outcome.number}{marks}", auc, *(_shown(outcome.values[name]) for name in names))
+    for result in sorted(tuned.trials, key=lambda one: (-(one.auc or 0.0), one.number)):
+        auc = "given up" if result.auc is None else f"{result.auc:.4f}"
+        marks = " (present)" * (result.number == 0) + " *" * (result.number == tuned.best.number)
+        table.add_row(f"{result.number}{marks}", auc, *(_shown(result.values[name]) for name in names))
     return table
 
 
-def _line(outcome: TrialOutcome) -> str:
-    auc = f"given up at {outcome.looks[-1]:.4f}" if outcome.auc is None and outcome.looks else f"{outcome.auc or 0:.4f}"
-    values = ", ".join(f"{name} {_shown(value)}" for name, value in outcome.values.items())
-    return f"trial {outcome.number}: AUC {auc}  ({values})"
+def _line(result: TrialResult) -> str:
+    auc = f"given up at {result.looks[-1]:.4f}" if result.auc is None and result.looks else f"{result.auc or 0:.4f}"
+    values = ", ".join(f"{name} {_shown(value)}" for name, value in result.values.items())
+    return f"trial {result.number}: AUC {auc}  ({values})"
 
 
 def _heading(tuned: Tuned, stream: Stream, validation_share: float) -> list[str]:

@@ -8,7 +8,7 @@ from stream.record import Record
 LostClickReason = Literal["late_click", "orphaned_click", "unmatched_click", "excess_click", "further_click"]
 """Why no label takes a sound click."""
 
-Reason = Literal[
+DeadLetterReason = Literal[
     "empty",
     "oversized",
     "malformed",
@@ -22,9 +22,9 @@ Reason = Literal[
 """Why a record is a dead letter. Sound clicks that no label takes are among them; they are counted apart."""
 
 GONE = "gone"
-"""Reason of the letter for a range of records that retention deleted before they were read; not one of `REASONS`."""
+"""Reason of the letter for a range of records that retention deleted before they were read; none of those above."""
 
-REASONS: tuple[Reason, ...] = get_args(Reason)
+DEAD_LETTER_REASONS: tuple[DeadLetterReason, ...] = get_args(DeadLetterReason)
 
 LOST_CLICK_REASONS: tuple[LostClickReason, ...] = get_args(LostClickReason)
 
@@ -35,7 +35,7 @@ _MAX_MESSAGE_CHARS = 1_000
 
 
 def dead_letter_headers(
-    *, topic: str, partition: int, offset: int, stage: str, reason: str, error: Exception | str
+    *, topic: str, partition: int, offset: int, process: str, reason: str, error: Exception | str
 ) -> dict[str, bytes]:
     """Return the headers of a dead letter.
 
@@ -43,15 +43,15 @@ def dead_letter_headers(
         topic: Topic of the original record.
         partition: Its partition.
         offset: Its offset.
-        stage: Process that could not use it: join, adapter, scorer, trainer, evaluator.
-        reason: One of `REASONS`, or `GONE`.
+        process: The one that could not use it: join, adapter, scorer, trainer, evaluator.
+        reason: One of `DEAD_LETTER_REASONS`, or `GONE`.
         error: What went wrong; its class becomes a header.
     """
     fields = {
         "topic": topic,
         "partition": str(partition),
         "offset": str(offset),
-        "stage": stage,
+        "stage": process,
         "reason": reason,
         "exception": type(error).__name__ if isinstance(error, Exception) else "",
         "message": str(error)[:_MAX_MESSAGE_CHARS],

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from deploy.audit.click_account import ClickAccount, ClickId
 from deploy.audit.gone_account import GoneAccount
 from deploy.audit.report import AuditReport, RevisedCounts, named
-from deploy.audit.revision_account import RevisionAccount, Stage
+from deploy.audit.revision_account import Reached, RevisionAccount
 from stream.cluster.log import LogRecord
 from stream.dead_letters import GONE, LOST_CLICK_REASONS
 from stream.events import EventError, Impression, decode_event, decode_labeled
@@ -74,7 +74,7 @@ class Conservation:
         self._topics = topics
         self._reasons: dict[Place, str] = {}
         self._records = 0
-        self._impressions = Stage()
+        self._impressions = Reached()
         self._before: set[str] = set()
         self._clicks = ClickAccount()
         self._gone = GoneAccount()

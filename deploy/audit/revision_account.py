@@ -10,8 +10,8 @@ SETTLED = ("trained", "sampled_out", "failed", "late")
 
 
 @dataclass
-class Stage:
-    """The distinct ids that reached a stage; the value tells whether any copy may still get its next outcome."""
+class Reached:
+    """The distinct ids that came so far; the value tells whether any copy may still get its next outcome."""
 
     open_by_id: dict[str, bool] = field(default_factory=dict)
     repeats: int = 0
@@ -39,9 +39,9 @@ class RevisionAccount:
 
     def __init__(self, adjective: str = "") -> None:
         self._adjective = f"{adjective} " if adjective else ""
-        self._labels = Stage()
+        self._labels = Reached()
         self._refused: set[str] = set()
-        self._scores = Stage()
+        self._scores = Reached()
         self._before_line: set[str] = set()
         self._decisions: set[tuple[str, str]] = set()
         self._decided: dict[str, set[str]] = {name: set() for name in SETTLED}

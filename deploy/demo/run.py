@@ -14,7 +14,6 @@ from deploy.audit.report import AuditReport
 from deploy.audit.run import run_audit
 from deploy.demo.cluster import READERS, demo_cluster, wait_until_drained
 from deploy.demo.options import WARM_ROWS, DemoOptions
-from deploy.demo.outcome import read_outcome
 from deploy.demo.processes import (
     SERVICES,
     Workspace,
@@ -24,6 +23,7 @@ from deploy.demo.processes import (
     shop_arguments,
 )
 from deploy.demo.report import RunFacts, summarise, write_report
+from deploy.demo.result import read_result
 from deploy.demo.supervisor import MIB, ProcessFailedError, Supervisor
 from deploy.watch.reading import Reading
 from deploy.watch.scrape import Scrape, scrape
@@ -164,19 +164,19 @@ class Demo:
         return last
 
     def _report(self, kafka: KafkaSettings, audit: AuditReport, last: Scrape, supervisor: Supervisor) -> None:
-        outcome = read_outcome(kafka, self._workspace.ledger)
+        result = read_result(kafka, self._workspace.ledger)
         facts = RunFacts(
             turn_seconds=self._options.turn_seconds,
             updates=int(last.total("millstream_trainer_updates_total")),
-            versions_promoted=outcome.promoted,
+            versions_promoted=result.promoted,
             versions_held=int(last.total("millstream_trainer_gate_decisions_total", decision="hold")),
-            swaps=outcome.swaps,
-            freshness_seconds=np.array(outcome.freshness_seconds),
+            swaps=result.swaps,
+            freshness_seconds=np.array(result.freshness_seconds),
             peak_memory_mib=supervisor.peak_memory_bytes / MIB,
             failed_processes=len(supervisor.failed),
         )
-        summary = summarise(outcome.rows, audit, facts)
-        write_report(self._options.report, outcome.rows, summary, facts.turn_seconds)
+        summary = summarise(result.rows, audit, facts)
+        write_report(self._options.report, result.rows, summary, facts.turn_seconds)
         table = Table(title="Millstream demo", show_header=False)
         for name, value in summary.items():
             table.add_row(name, _shown(value))

@@ -22,10 +22,10 @@ RESUME_RATIO = 1.25
 MIN_ROWS = 2000.0
 """Rows that are weighed before the effective share or the variance ratio is believed."""
 
-Reason = Literal["ess", "variance"]
+FallbackReason = Literal["ess", "variance"]
 """Why rows are weighed by `uniform`: the weights' effective sample collapsed, or the scores are too much alike."""
 
-REASONS: tuple[Reason, ...] = get_args(Reason)
+FALLBACK_REASONS: tuple[FallbackReason, ...] = get_args(FallbackReason)
 
 
 def effective_sample_size(weight: Doubles) -> float:
@@ -60,8 +60,8 @@ class WatchedStrategy:
     """
 
     def __init__(self, strategy: Strategy, budget: float) -> None:
-        self.num_replaced: dict[Reason, int] = dict.fromkeys(REASONS, 0)
-        self.reason: Reason | None = None
+        self.num_replaced: dict[FallbackReason, int] = dict.fromkeys(FALLBACK_REASONS, 0)
+        self.reason: FallbackReason | None = None
         self._strategy = strategy
         self._uniform = FixedShare("uniform", budget)
         self._learned = RunningMean()
@@ -99,7 +99,7 @@ class WatchedStrategy:
         self.num_replaced[trouble] += len(rows)
         return self._uniform.weigh(rows)
 
-    def _trouble(self) -> Reason | None:
+    def _trouble(self) -> FallbackReason | None:
         if self._learned.count < MIN_ROWS:
             return None
         ratio = self.variance_ratio

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from prometheus_client import CollectorRegistry
 
-from scorer.importance.effective_sample_size import REASONS as FALLBACK_REASONS
-from scorer.importance.effective_sample_size import WatchedStrategy
+from scorer.importance.effective_sample_size import FALLBACK_REASONS, WatchedStrategy
 from scorer.importance.factors import FactoredStrategy
 from scorer.importance.strategy import Strategy
 from stream.events import WeightedExample

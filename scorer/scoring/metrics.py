@@ -6,7 +6,7 @@ from scorer.importance.metrics import ImportanceMetrics
 from scorer.importance.strategy import Strategy
 from scorer.live.metrics import DELAY_BUCKETS, SECONDS_BUCKETS, ModelMetrics
 from scorer.scoring.micro_batch import MicroBatch
-from stream.dead_letters import REASONS
+from stream.dead_letters import DEAD_LETTER_REASONS
 from stream.process.metric_families import MetricFamilies
 from stream.worker.metrics import GroupMetrics
 
@@ -29,7 +29,7 @@ class ScorerMetrics:
         self.stage_seconds = families.histogram(
             "stage_seconds", "Time of a micro-batch in each stage", SECONDS_BUCKETS, stage=STAGES
         )
-        self.dead_letters = families.counter("dead_letters_total", "Dead letters written", reason=REASONS)
+        self.dead_letters = families.counter("dead_letters_total", "Dead letters written", reason=DEAD_LETTER_REASONS)
         self.group = GroupMetrics(registry, "scorer")
         self.send_failures = families.counter("send_failures_total", "Micro-batches that had to be sent again")
         self.score_failures = families.counter("score_failures_total", "Micro-batches whose scoring failed")

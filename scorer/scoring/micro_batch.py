@@ -179,6 +179,6 @@ class MicroBatchScorer:
 
     def _letter(self, row: RawRow, reason: str, error: Exception) -> Delivery:
         headers = dead_letter_headers(
-            topic=self._topic, partition=row.partition, offset=row.offset, stage="scorer", reason=reason, error=error
+            topic=self._topic, partition=row.partition, offset=row.offset, process="scorer", reason=reason, error=error
         )
         return Delivery("dead-letters", None, dead_letter(row.key, row.value, headers))

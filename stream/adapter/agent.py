@@ -138,7 +138,7 @@ class AdapterAgent:
                 topic=message.topic,
                 partition=message.partition,
                 offset=message.offset,
-                stage="adapter",
+                process="adapter",
                 reason=error.reason,
                 error=error,
             )

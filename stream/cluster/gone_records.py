@@ -64,13 +64,13 @@ def tell_gone(gone: GoneRange) -> None:
     )
 
 
-def gone_letter(gone: GoneRange, stage: str) -> Record:
+def gone_letter(gone: GoneRange, process: str) -> Record:
     """Return the dead letter that stands for the whole range; the records themselves are no more."""
     headers = dead_letter_headers(
         topic=gone.topic,
         partition=gone.partition,
         offset=gone.first,
-        stage=stage,
+        process=process,
         reason=GONE,
         error=f"{gone.num_records} records were deleted by retention before they were read",
     )
@@ -105,13 +105,13 @@ class GoneRecords:
     above the beginning is no loss: a transaction marker or an aborted record stands there.
 
     Args:
-        stage: The process, as dead letters name it.
+        process: Its name, as dead letters name it.
         count: Takes the number of records that are gone.
         group: The consumer group.
     """
 
-    def __init__(self, stage: str, count: Callable[[float], None], group: Group) -> None:
-        self._stage = stage
+    def __init__(self, process: str, count: Callable[[float], None], group: Group) -> None:
+        self._process = process
         self._count = count
         self._group = group
         self._next: dict[tuple[str, int], int] = {}
@@ -131,7 +131,7 @@ class GoneRecords:
                 if gone is not None:
                     tell_gone(gone)
                     self._count(gone.num_records)
-                    await self._group.write(gone.partition, gone_letter(gone, self._stage))
+                    await self._group.write(gone.partition, gone_letter(gone, self._process))
 
     def forget(self) -> None:
         """Forget the partitions: the next generation begins where the group has committed."""

@@ -184,7 +184,7 @@ class JoinAgent:
             # A rebalance during the sends has dropped the state: its records will be read again.
             if self._joins.get(number) is join:
                 join.confirm(len(chunk), _now_ms())
-                self._producers.settle(settlement.outcome for settlement in chunk)
+                self._producers.settle(settlement.ending for settlement in chunk)
                 self._moved += len(chunk)
         self._room.set()
         return True

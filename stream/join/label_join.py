@@ -65,7 +65,7 @@ class Repeat:
     offset: int
 
 
-Outcome = Label | ClosedWindow | LostClick | Repeat
+Ending = Label | ClosedWindow | LostClick | Repeat
 
 
 class _HeldClick:
@@ -155,7 +155,7 @@ class LabelJoin:
         """End of the oldest open window."""
         return self._pending[0].due_ms if self._pending else None
 
-    def add(self, event: Impression | Click, offset: int, record_time_ms: int) -> list[Outcome]:
+    def add(self, event: Impression | Click, offset: int, record_time_ms: int) -> list[Ending]:
         """Take the next record of the partition, and return what it settles, in order.
 
         Args:
@@ -169,13 +169,13 @@ class LabelJoin:
             self._first_ms = time_ms
         # The event comes before the watermark it moves: a click at the very end of a window is inside it.
         if isinstance(event, Impression):
-            outcomes = self._add_impression(event, offset, time_ms, record_time_ms)
+            endings = self._add_impression(event, offset, time_ms, record_time_ms)
         else:
-            outcomes = self._add_click(_HeldClick(event, offset, time_ms))
+            endings = self._add_click(_HeldClick(event, offset, time_ms))
         self._watermark_ms = max(self._watermark_ms, time_ms)
-        return outcomes + self._advance(self._watermark_ms)
+        return endings + self._advance(self._watermark_ms)
 
-    def tick(self, now_ms: int, *, at_end: bool) -> list[Outcome]:
+    def tick(self, now_ms: int, *, at_end: bool) -> list[Ending]:
         """Let wall time close windows of a partition that has fallen silent, and return what that settles.
 
         Args:
@@ -193,30 +193,30 @@ class LabelJoin:
         # The watermark itself stays: events that come after all are judged by event time alone.
         return self._advance(self._watermark_ms + silence_ms) if silence_ms >= self._quiet_ms else []
 
-    def cut(self, count: int) -> list[Outcome]:
+    def cut(self, count: int) -> list[Ending]:
         """Close the oldest `count` windows before their time, flagged `window_cut`."""
         return [self._close_oldest(window_cut=True) for _ in range(min(count, len(self._pending)))]
 
-    def flush(self) -> list[Outcome]:
+    def flush(self) -> list[Ending]:
         """Close every window and give up every waiting click: a recorded log has ended."""
-        outcomes: list[Outcome] = [self._close_oldest() for _ in range(len(self._pending))]
-        return outcomes + self._expire(None)
+        endings: list[Ending] = [self._close_oldest() for _ in range(len(self._pending))]
+        return endings + self._expire(None)
 
-    def _add_impression(self, impression: Impression, offset: int, time_ms: int, record_time_ms: int) -> list[Outcome]:
+    def _add_impression(self, impression: Impression, offset: int, time_ms: int, record_time_ms: int) -> list[Ending]:
         impression_id = impression.impression_id
         if impression_id in self._pending_by_id or impression_id in self._closed:
             return [Repeat(impression, offset)]
         pending = _Pending(impression, offset, time_ms + self._window_ms, record_time_ms + self._window_ms)
         self._pending.append(pending)
         self._pending_by_id[impression_id] = pending
-        outcomes: list[Outcome] = [self._negative(pending, record_time_ms)] if self._early_negative else []
+        endings: list[Ending] = [self._negative(pending, record_time_ms)] if self._early_negative else []
         for held in self._waiting_by_id.pop(impression_id, {}).values():
             held.matched = True
             self._num_waiting -= 1
-            outcomes += self._attach(pending, held, offset)
-        return outcomes
+            endings += self._attach(pending, held, offset)
+        return endings
 
-    def _add_click(self, held: _HeldClick) -> list[Outcome]:
+    def _add_click(self, held: _HeldClick) -> list[Ending]:
         impression_id = held.click.impression_id
         if pending := self._pending_by_id.get(impression_id):
             return self._attach(pending, held, held.offset)
@@ -233,7 +233,7 @@ class LabelJoin:
         self._num_waiting += 1
         return self._expire(None, keep=self._max_waiting)
 
-    def _attach(self, pending: _Pending, held: _HeldClick, offset: int) -> list[Outcome]:
+    def _attach(self, pending: _Pending, held: _HeldClick, offset: int) -> list[Ending]:
         """Give a click to its impression; `offset` is the later of their two records."""
         if held.click.click_id in pending.clicks:
             return [Repeat(held.click, held.offset)]
@@ -272,13 +272,13 @@ class LabelJoin:
         )
         return Label(labeled, ())
 
-    def _advance(self, watermark_ms: int) -> list[Outcome]:
-        outcomes: list[Outcome] = []
+    def _advance(self, watermark_ms: int) -> list[Ending]:
+        endings: list[Ending] = []
         while self._pending and self._pending[0].due_ms + self._lateness_ms < watermark_ms:
-            outcomes.append(self._close_oldest())
-        outcomes += self._expire(watermark_ms)
+            endings.append(self._close_oldest())
+        endings += self._expire(watermark_ms)
         self._closed.forget(watermark_ms)
-        return outcomes
+        return endings
 
     def _close_oldest(self, *, window_cut: bool = False) -> Label | ClosedWindow:
         pending = self._pending.popleft()
@@ -302,9 +302,9 @@ class LabelJoin:
         )
         return Label(labeled, (pending.offset, *(held.offset for held in clicks)))
 
-    def _expire(self, watermark_ms: int | None, *, keep: int = 0) -> list[Outcome]:
+    def _expire(self, watermark_ms: int | None, *, keep: int = 0) -> list[Ending]:
         """Give up the clicks that have waited long enough; without a watermark all but the `keep` newest."""
-        outcomes: list[Outcome] = []
+        endings: list[Ending] = []
         while self._waiting:
             held = self._waiting[0]
             if not held.matched:
@@ -316,9 +316,9 @@ class LabelJoin:
                 self._num_waiting -= 1
                 if not waiting:
                     del self._waiting_by_id[held.click.impression_id]
-                outcomes.append(LostClick(held.click, held.offset, self._reason_of_unmatched(held.time_ms)))
+                endings.append(LostClick(held.click, held.offset, self._reason_of_unmatched(held.time_ms)))
             self._waiting.popleft()
-        return outcomes
+        return endings
 
     def _reason_of_unmatched(self, click_time_ms: int) -> LostClickReason:
         if self._from_start or self._first_ms is None:
@@ -340,5 +340,5 @@ def join_log(events: Iterable[Impression | Click], settings: JoinSettings) -> It
     yield from _labels(join.flush())
 
 
-def _labels(outcomes: Iterable[Outcome]) -> Iterator[LabeledImpression]:
-    return (outcome.labeled for outcome in outcomes if isinstance(outcome, Label))
+def _labels(endings: Iterable[Ending]) -> Iterator[LabeledImpression]:
+    return (ending.labeled for ending in endings if isinstance(ending, Label))

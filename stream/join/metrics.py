@@ -2,7 +2,7 @@
 
 from prometheus_client import CollectorRegistry
 
-from stream.dead_letters import LOST_CLICK_REASONS, REASONS, LostClickReason
+from stream.dead_letters import DEAD_LETTER_REASONS, LOST_CLICK_REASONS, LostClickReason
 from stream.events import LabeledImpression
 from stream.join.producer_watch import MISTAKES
 from stream.process.metric_families import MetricFamilies
@@ -24,7 +24,7 @@ class JoinMetrics:
         self.labels = families.counter("labels_total", "Labels written", label=("0", "1"))
         self.clicks = families.counter("clicks_total", "Clicks settled, by outcome", outcome=CLICK_OUTCOMES)
         self.repeats = families.counter("repeats_total", "Second copies of events", type=("impression", "click"))
-        self.dead_letters = families.counter("dead_letters_total", "Dead letters written", reason=REASONS)
+        self.dead_letters = families.counter("dead_letters_total", "Dead letters written", reason=DEAD_LETTER_REASONS)
         self.producer_mistakes = families.counter(
             "producer_mistakes_total",
             "Events, of one in 16 looked at, that their producer keyed, partitioned or timed wrongly",

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from stream.dead_letters import dead_letter, dead_letter_headers
 from stream.events import OLDEST_MS, Click, EventError, Impression, decode_event, encode
 from stream.join.ack_prefix import AckPrefix
-from stream.join.label_join import ClosedWindow, Label, LabelJoin, LostClick, Outcome
+from stream.join.label_join import ClosedWindow, Ending, Label, LabelJoin, LostClick
 from stream.join.metrics import JoinMetrics
 from stream.record import Delivery, Record
 from stream.settings import JoinSettings
-
-_STAGE = "join"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +19,7 @@ class Settlement:
 
     delivery: Delivery
     offsets: tuple[int, ...]
-    outcome: Label | LostClick | EventError
+    ending: Label | LostClick | EventError
 
 
 class PartitionJoin:
@@ -94,7 +92,7 @@ class PartitionJoin:
             settled = self.outbox.popleft()
             for offset in settled.offsets:
                 self._finish(offset)
-            self._count(settled.outcome, now_ms)
+            self._count(settled.ending, now_ms)
         self._num_confirmed += count
         self._finish_closed()
 
@@ -110,39 +108,39 @@ class PartitionJoin:
             message = f"event_time_ms {event.event_time_ms} lies before the year 2000; the unit is milliseconds"
             raise EventError("past_time", message)
 
-    def _settle(self, outcomes: Iterable[Outcome]) -> None:
-        for outcome in outcomes:
-            if isinstance(outcome, Label):
-                labeled_key = outcome.labeled.impression.impression_id.encode()
-                record = Record(labeled_key, encode(outcome.labeled))
+    def _settle(self, endings: Iterable[Ending]) -> None:
+        for ending in endings:
+            if isinstance(ending, Label):
+                labeled_key = ending.labeled.impression.impression_id.encode()
+                record = Record(labeled_key, encode(ending.labeled))
                 delivery = Delivery("labeled-impressions", self._partition, record)
-                self.outbox.append(Settlement(delivery, outcome.offsets, outcome))
-            elif isinstance(outcome, LostClick):
-                key, raw = self._raw_clicks[outcome.offset]
-                self._write_off(outcome, outcome.offset, key, raw)
-            elif isinstance(outcome, ClosedWindow):
-                self._closed.append((self._num_confirmed + len(self.outbox), outcome))
+                self.outbox.append(Settlement(delivery, ending.offsets, ending))
+            elif isinstance(ending, LostClick):
+                key, raw = self._raw_clicks[ending.offset]
+                self._write_off(ending, ending.offset, key, raw)
+            elif isinstance(ending, ClosedWindow):
+                self._closed.append((self._num_confirmed + len(self.outbox), ending))
             else:
-                self._metrics.repeats.labels("click" if isinstance(outcome.event, Click) else "impression").inc()
-                self._finish(outcome.offset)
+                self._metrics.repeats.labels("click" if isinstance(ending.event, Click) else "impression").inc()
+                self._finish(ending.offset)
         self._finish_closed()
 
-    def _write_off(self, outcome: LostClick | EventError, offset: int, key: bytes | None, raw: bytes | None) -> None:
-        if isinstance(outcome, LostClick):
-            click = outcome.click
+    def _write_off(self, ending: LostClick | EventError, offset: int, key: bytes | None, raw: bytes | None) -> None:
+        if isinstance(ending, LostClick):
+            click = ending.click
             error: EventError | str = f"click {click.click_id} on impression {click.impression_id}: no label takes it"
         else:
-            error = outcome
+            error = ending
         headers = dead_letter_headers(
             topic=self._topic,
             partition=self._partition,
             offset=offset,
-            stage=_STAGE,
-            reason=outcome.reason,
+            process="join",
+            reason=ending.reason,
             error=error,
         )
         delivery = Delivery("dead-letters", self._partition, dead_letter(key, raw, headers))
-        self.outbox.append(Settlement(delivery, (offset,), outcome))
+        self.outbox.append(Settlement(delivery, (offset,), ending))
 
     def _finish_closed(self) -> None:
         while self._closed and self._closed[0][0] <= self._num_confirmed:
@@ -156,10 +154,10 @@ class PartitionJoin:
         self._raw_clicks.pop(offset, None)
         self._prefix.finish(offset)
 
-    def _count(self, outcome: Label | LostClick | EventError, now_ms: int) -> None:
-        if isinstance(outcome, Label):
-            self._metrics.count_label(outcome.labeled, now_ms)
+    def _count(self, ending: Label | LostClick | EventError, now_ms: int) -> None:
+        if isinstance(ending, Label):
+            self._metrics.count_label(ending.labeled, now_ms)
         else:
-            self._metrics.dead_letters.labels(outcome.reason).inc()
-            if isinstance(outcome, LostClick):
-                self._metrics.count_lost_click(outcome.reason)
+            self._metrics.dead_letters.labels(ending.reason).inc()
+            if isinstance(ending, LostClick):
+                self._metrics.count_lost_click(ending.reason)

@@ -80,14 +80,14 @@ class ProducerWatch:
             self._seen[mistake] += 1
             self._count(mistake)
 
-    def settle(self, outcomes: Iterable[Label | LostClick | EventError]) -> None:
+    def settle(self, endings: Iterable[Label | LostClick | EventError]) -> None:
         """Note what was written: the clicks in it that found their impression, and those that did not."""
-        for outcome in outcomes:
-            if isinstance(outcome, Label):
-                self._clicks += len(outcome.labeled.click_ids)
-            elif isinstance(outcome, LostClick):
+        for ending in endings:
+            if isinstance(ending, Label):
+                self._clicks += len(ending.labeled.click_ids)
+            elif isinstance(ending, LostClick):
                 self._clicks += 1
-                self._orphans += outcome.reason == "orphaned_click"
+                self._orphans += ending.reason == "orphaned_click"
 
     def findings(self, now_seconds: float) -> list[str]:
         """Return in words what was seen in the last minute, or longer where few clicks came; nothing in between.

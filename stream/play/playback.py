@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from stream.play.producer import Record
+from stream.play.producer import EventRecord
 
 DRAIN_SECONDS = 10.0
 """How long a playback that was told to stop goes on sending what is due, so that open windows see their clicks."""
@@ -19,7 +19,7 @@ _LONGEST_WAIT_SECONDS = 0.1
 class Sink(Protocol):
     """Where due records go."""
 
-    def send(self, record: Record) -> None:
+    def send(self, record: EventRecord) -> None:
         """Send one record now."""
 
     def settle(self, now_ms: int) -> None:
@@ -56,7 +56,7 @@ class Playback:
         self._stop = stop
         self._clock = clock
         self._wait = wait
-        self._due: list[tuple[int, int, Record]] = []
+        self._due: list[tuple[int, int, EventRecord]] = []
         self._order = itertools.count()
         self._started = clock()
         self._ends = float("inf") if seconds is None else self._started + seconds
@@ -87,7 +87,7 @@ class Playback:
             self._free = max(self._free, now - 1.0) + rows / self._rate
         return round(now * 1000)
 
-    def schedule(self, record: Record, due_ms: int) -> None:
+    def schedule(self, record: EventRecord, due_ms: int) -> None:
         """Send a record when it is due; records due at the same time go in the order they came."""
         heapq.heappush(self._due, (due_ms, next(self._order), record))
 

@@ -23,7 +23,7 @@ CLICK_KINDS: frozenset[RecordKind] = frozenset({"click", "late_click", "orphaned
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
+class EventRecord:
     """One record of the `events` topic, with what its sender knows about it.
 
     Attributes:
@@ -45,9 +45,9 @@ class Record:
     click_probability: float | None = None
 
 
-def record_of(event: Impression | Click, kind: RecordKind, click_probability: float | None = None) -> Record:
+def record_of(event: Impression | Click, kind: RecordKind, click_probability: float | None = None) -> EventRecord:
     """Return the record of an event, keyed by impression id so that an impression and its clicks share a partition."""
-    return Record(
+    return EventRecord(
         kind=kind,
         key=event.impression_id.encode(),
         value=encode(event),
@@ -130,7 +130,7 @@ class EventProducer:
         self._ledger = ledger
         self._observer = observer
         self._producer = _connect(kafka, self._topic)
-        self._outstanding: deque[tuple[Record, Any]] = deque()
+        self._outstanding: deque[tuple[EventRecord, Any]] = deque()
         self._open: deque[LedgerRow] = deque()
         self._clicked: set[str] = set()
         self.kinds: Counter[RecordKind] = Counter()
@@ -145,7 +145,7 @@ class EventProducer:
     ) -> None:
         self.close()
 
-    def send(self, record: Record) -> None:
+    def send(self, record: EventRecord) -> None:
         """Hand one record to Kafka; a record that Kafka does not even take is counted as failed."""
         try:
             future = self._producer.send(
@@ -192,7 +192,7 @@ class EventProducer:
             failed=self._failed,
         )
 
-    def _confirm(self, record: Record, future: Any) -> None:
+    def _confirm(self, record: EventRecord, future: Any) -> None:
         if not future.succeeded():
             self._fail()
             return

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 
 from stream.events import MAX_EVENT_BYTES, SCHEMA_VERSION, Click, Impression, encode
-from stream.play.producer import Record, record_of
+from stream.play.producer import EventRecord, record_of
 from stream.simulator.settings import ShopSettings
 
 REPEAT_SECONDS = 0.5
@@ -28,7 +28,7 @@ class Junk:
         self._run = run
         self._made = 0
 
-    def beside(self, impression: Impression) -> Iterator[Record]:
+    def beside(self, impression: Impression) -> Iterator[EventRecord]:
         """Yield the junk that goes out together with an impression; mostly none."""
         settings = self._settings
         if self._happens(settings.malformed_share):
@@ -70,8 +70,8 @@ class Junk:
         )
         return choices[int(self._rng.integers(len(choices)))]
 
-    def _undecodable(self, kind: str, value: bytes, impression: Impression) -> Record:
-        return Record(
+    def _undecodable(self, kind: str, value: bytes, impression: Impression) -> EventRecord:
+        return EventRecord(
             kind=kind,  # type: ignore[arg-type]
             key=self._id().encode(),
             value=value,

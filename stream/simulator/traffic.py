@@ -7,7 +7,7 @@ import msgspec
 from stream.events import Click, Impression
 from stream.play.ledger import RecordKind
 from stream.play.playback import Playback
-from stream.play.producer import Record, record_of
+from stream.play.producer import EventRecord, record_of
 from stream.simulator.junk import REPEAT_SECONDS, Junk
 from stream.simulator.settings import ShopSettings
 from stream.simulator.shop import Page, Showing
@@ -67,7 +67,7 @@ class Traffic:
         for record in self._junk.beside(impression):
             self._playback.schedule(record, stamp)
 
-    def _send(self, record: Record, due_ms: int) -> None:
+    def _send(self, record: EventRecord, due_ms: int) -> None:
         self._playback.schedule(record, due_ms)
         if self._junk.repeats():
             kind: RecordKind = "repeated_impression" if record.kind == "impression" else "repeated_click"

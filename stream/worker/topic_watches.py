@@ -42,9 +42,9 @@ def follow_topics(app: faust.App, kafka: KafkaSettings, topics: Collection[str],
     app.task(follow)
 
 
-def watch_gone(app: faust.App, kafka: KafkaSettings, stage: str, metrics: GroupMetrics) -> GoneRecords:
+def watch_gone(app: faust.App, kafka: KafkaSettings, process: str, metrics: GroupMetrics) -> GoneRecords:
     """Return the watch over what retention takes from this worker; show it all that is read, before it is used."""
-    watch = GoneRecords(stage, metrics.gone_records.inc, _Group(app, kafka))
+    watch = GoneRecords(process, metrics.gone_records.inc, _Group(app, kafka))
 
     async def forget(_app: Any, _revoked: set[TP], **_: Any) -> None:
         watch.forget()

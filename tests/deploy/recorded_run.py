@@ -62,7 +62,7 @@ class RecordedRun:
 
     def dead_letter(self, topic: str, partition: int, offset: int, value: bytes, reason: str) -> None:
         headers = dead_letter_headers(
-            topic=topic, partition=partition, offset=offset, stage="join", reason=reason, error="why"
+            topic=topic, partition=partition, offset=offset, process="join", reason=reason, error="why"
         )
         self.add("dead-letters", partition, value, headers)
 

@@ -1,11 +1,17 @@
 from hashlib import sha256
 
-from stream.dead_letters import LOST_CLICK_REASONS, MAX_ORIGINAL_BYTES, REASONS, dead_letter, dead_letter_headers
+from stream.dead_letters import (
+    DEAD_LETTER_REASONS,
+    LOST_CLICK_REASONS,
+    MAX_ORIGINAL_BYTES,
+    dead_letter,
+    dead_letter_headers,
+)
 from stream.events import EventError
 
 
 def headers(error: Exception | str = "why") -> dict[str, bytes]:
-    return dead_letter_headers(topic="events", partition=2, offset=7, stage="join", reason="malformed", error=error)
+    return dead_letter_headers(topic="events", partition=2, offset=7, process="join", reason="malformed", error=error)
 
 
 def test_headers_say_where_from_and_why():
@@ -43,4 +49,4 @@ def test_an_original_of_nothing_becomes_a_letter_that_every_client_sends():
 
 
 def test_lost_clicks_are_a_part_of_the_reasons():
-    assert set(LOST_CLICK_REASONS) < set(REASONS)
+    assert set(LOST_CLICK_REASONS) < set(DEAD_LETTER_REASONS)

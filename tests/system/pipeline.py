@@ -30,7 +30,7 @@ from stream.events import Click, Impression, ModelRelease, WeightedExample, deco
 from stream.example_batch import decode_examples
 from stream.play.ledger import LedgerWriter
 from stream.play.metrics import ShopMetrics
-from stream.play.producer import EventProducer, Record, record_of
+from stream.play.producer import EventProducer, EventRecord, record_of
 from stream.settings import KafkaSettings
 from stream.topics import TopicKind, topic_name
 from tests.doubles import tiny_impression
@@ -259,7 +259,7 @@ class BurstShop:
         """Let event time go by."""
         self._time_ms += int(seconds * 1000)
 
-    def send(self, record: Record) -> None:
+    def send(self, record: EventRecord) -> None:
         """Send one record."""
         self._producer.send(record)
 

@@ -7,7 +7,7 @@ import pytest
 
 from stream.dead_letters import MAX_ORIGINAL_BYTES
 from stream.events import MAX_EVENT_BYTES, encode
-from stream.play.producer import Record, record_of
+from stream.play.producer import EventRecord, record_of
 from tests.system.pipeline import BurstShop, Pipeline, click_on
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -16,7 +16,7 @@ GOOD_ROWS = 40
 STAGES = ("stream", "scorer", "evaluator", "trainer")
 
 
-def bad_records(shop: BurstShop) -> list[Record]:
+def bad_records(shop: BurstShop) -> list[EventRecord]:
     """Return records that no join can read, with what their sender calls them."""
     whole = encode(shop.impression())
     future = msgspec.structs.replace(shop.impression(), schema_version=99)
@@ -32,7 +32,7 @@ def bad_records(shop: BurstShop) -> list[Record]:
     ]
     time_ms = shop.impression().event_time_ms
     return [
-        Record(kind=kind, key=f"bad-{index}".encode(), value=value, event_time_ms=time_ms)
+        EventRecord(kind=kind, key=f"bad-{index}".encode(), value=value, event_time_ms=time_ms)
         for index, (kind, value) in enumerate(values)
     ]
 

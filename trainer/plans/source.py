@@ -150,7 +150,7 @@ class KafkaExampleSource:
             topic=self._topic,
             partition=raw.partition,
             offset=raw.offset,
-            stage="trainer",
+            process="trainer",
             reason=error.reason,
             error=error,
         )

@@ -14,7 +14,7 @@ from stream.events import Alias, GateResult, ModelRelease
 from trainer.state.line_state import Knowledge
 from trainer.state.plan import Plan
 
-Reason = Literal["initialised", "warm_started", "promoted", "rolled_back"]
+ReleaseReason = Literal["initialised", "warm_started", "promoted", "rolled_back"]
 Value = TypeVar("Value")
 Announce = Callable[[Sequence[ModelRelease]], None]
 
@@ -86,13 +86,13 @@ class Publisher:
         covered = {int(partition): offset for partition, offset in manifest.covered_offsets.items()}
         return Knowledge(learned.rows, covered, gaps)
 
-    def move(self, aliases: Mapping[Alias, str], reason: Reason) -> None:
+    def move(self, aliases: Mapping[Alias, str], reason: ReleaseReason) -> None:
         """Point aliases to versions and announce those that the world does not know yet."""
         for alias, version in aliases.items():
             self.registry.set_alias(alias, version)
         self._tell(aliases, reason)
 
-    def announce_missing(self, reason: Reason) -> list[Alias]:
+    def announce_missing(self, reason: ReleaseReason) -> list[Alias]:
         """Announce what was published but not announced when the process ended, and return those aliases."""
         pointed = {}
         for alias in ALIASES:
@@ -106,7 +106,7 @@ class Publisher:
                 structlog.get_logger(__name__).error("alias_unusable", alias=alias, message=str(error))
         return self._tell(pointed, reason)
 
-    def _tell(self, aliases: Mapping[Alias, str], reason: Reason) -> list[Alias]:
+    def _tell(self, aliases: Mapping[Alias, str], reason: ReleaseReason) -> list[Alias]:
         releases = [
             self._release(alias, version, reason)
             for alias, version in aliases.items()
@@ -119,7 +119,7 @@ class Publisher:
             structlog.get_logger(__name__).info("announced", alias=release.alias, version=release.version)
         return [release.alias for release in releases]
 
-    def _release(self, alias: Alias, version: str, reason: Reason) -> ModelRelease:
+    def _release(self, alias: Alias, version: str, reason: ReleaseReason) -> ModelRelease:
         manifest = self.registry.manifest(version)
         return ModelRelease(
             alias=alias,

@@ -82,7 +82,7 @@ class SearchSpace:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrialOutcome:
+class TrialResult:
     """What became of one trial.
 
     Attributes:
@@ -108,9 +108,9 @@ class Tuned:
         trials: All of them.
     """
 
-    best: TrialOutcome
-    present: TrialOutcome
-    trials: list[TrialOutcome] = field(default_factory=list)
+    best: TrialResult
+    present: TrialResult
+    trials: list[TrialResult] = field(default_factory=list)
 
     def settings(self) -> dict[str, dict[str, Any]]:
         """Return what was chosen as tables of a settings file."""
@@ -133,7 +133,7 @@ def tune(
     validation_share: float = 0.5,
     seed: int = 0,
     on_rows: Callable[[int], None] = lambda _: None,
-    on_trial: Callable[[TrialOutcome], None] = lambda _: None,
+    on_trial: Callable[[TrialResult], None] = lambda _: None,
 ) -> Tuned:
     """Search the space and return what was found; an interrupt ends the search with what is known by then.
 
@@ -160,12 +160,12 @@ def tune(
         return validation_auc(predictions, first_row)
 
     try:
-        study.optimize(objective, n_trials=num_trials, callbacks=[lambda _, trial: on_trial(_outcome(trial))])
+        study.optimize(objective, n_trials=num_trials, callbacks=[lambda _, trial: on_trial(_result(trial))])
     except KeyboardInterrupt:
         if not any(trial.state == optuna.trial.TrialState.COMPLETE for trial in study.trials):
             raise
-    outcomes = [_outcome(trial) for trial in study.trials if trial.state.is_finished()]
-    ended = [outcome for outcome in outcomes if outcome.auc is not None]
+    results = [_result(trial) for trial in study.trials if trial.state.is_finished()]
+    ended = [result for result in results if result.auc is not None]
     if not ended:
         message = (
             f"no trial came to an end with an AUC on the last {stream.num_rows - first_row} rows; take more rows "
@@ -173,7 +173,7 @@ def tune(
         )
         raise ValueError(message)
     # The first of equals, so that the present settings stay unless another is better.
-    return Tuned(best=max(ended, key=lambda outcome: outcome.auc or 0.0), present=outcomes[0], trials=outcomes)
+    return Tuned(best=max(ended, key=lambda result: result.auc or 0.0), present=results[0], trials=results)
 
 
 def validation_auc(predictions: Predictions, first_row: int) -> float:
@@ -251,9 +251,9 @@ def _arm(values: dict[str, Any]) -> Arm:
     )
 
 
-def _outcome(trial: optuna.trial.FrozenTrial) -> TrialOutcome:
+def _result(trial: optuna.trial.FrozenTrial) -> TrialResult:
     ended = trial.state == optuna.trial.TrialState.COMPLETE and trial.value is not None and np.isfinite(trial.value)
-    return TrialOutcome(
+    return TrialResult(
         number=trial.number,
         values=dict(trial.params),
         auc=trial.value if ended else None,

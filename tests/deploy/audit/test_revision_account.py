@@ -1,24 +1,24 @@
-from deploy.audit.revision_account import RevisionAccount, Stage
+from deploy.audit.revision_account import Reached, RevisionAccount
 
 LINE = "00000000"
 
 
 def test_an_id_is_open_while_any_of_its_copies_is():
-    stage = Stage()
-    assert [stage.add("a", is_open=False), stage.add("a", is_open=True), stage.add("b", is_open=False)] == [
+    reached = Reached()
+    assert [reached.add("a", is_open=False), reached.add("a", is_open=True), reached.add("b", is_open=False)] == [
         True,
         False,
         True,
     ]
-    assert stage.repeats == 1
-    assert stage.without() == (["a"], ["b"])
+    assert reached.repeats == 1
+    assert reached.without() == (["a"], ["b"])
 
 
 def test_ids_with_an_outcome_neither_wait_nor_are_lost():
-    stage = Stage()
+    reached = Reached()
     for name in ("a", "b", "c"):
-        stage.add(name, is_open=False)
-    assert stage.without(["a"], ["c"]) == ([], ["b"])
+        reached.add(name, is_open=False)
+    assert reached.without(["a"], ["c"]) == ([], ["b"])
 
 
 def test_every_label_ends_in_one_term():

@@ -35,41 +35,41 @@ class Feed:
 
     def __init__(self, settings: JoinSettings = SETTINGS, *, from_start: bool = True) -> None:
         self.join = LabelJoin(settings, 3, from_start=from_start)
-        self.outcomes: list = []
+        self.endings: list = []
         self._offset = 0
 
     def __call__(self, *events: Impression | Click) -> "Feed":
         for event in events:
-            self.outcomes += self.join.add(event, self._offset, event.event_time_ms)
+            self.endings += self.join.add(event, self._offset, event.event_time_ms)
             self._offset += 1
         return self
 
     def silence(self, start: float, end: float, *, at_end: bool = True) -> "Feed":
         for second in range(int(start), int(end) + 1):
-            self.outcomes += self.join.tick(T0 + second * 1000, at_end=at_end)
+            self.endings += self.join.tick(T0 + second * 1000, at_end=at_end)
         return self
 
     @property
     def labels(self) -> dict[str, int]:
         return {
-            outcome.labeled.impression.impression_id: outcome.labeled.label
-            for outcome in self.outcomes
-            if isinstance(outcome, Label)
+            ending.labeled.impression.impression_id: ending.labeled.label
+            for ending in self.endings
+            if isinstance(ending, Label)
         }
 
     @property
     def sent(self) -> list[tuple[str, int, int]]:
         """Impression, label and revision of every label, in order."""
-        labels = [outcome.labeled for outcome in self.outcomes if isinstance(outcome, Label)]
+        labels = [ending.labeled for ending in self.endings if isinstance(ending, Label)]
         return [(labeled.impression.impression_id, labeled.label, labeled.revision) for labeled in labels]
 
     @property
     def closed(self) -> list[ClosedWindow]:
-        return [outcome for outcome in self.outcomes if isinstance(outcome, ClosedWindow)]
+        return [ending for ending in self.endings if isinstance(ending, ClosedWindow)]
 
     @property
     def lost(self) -> list[tuple[str, str]]:
-        return [(outcome.click.click_id, outcome.reason) for outcome in self.outcomes if isinstance(outcome, LostClick)]
+        return [(ending.click.click_id, ending.reason) for ending in self.endings if isinstance(ending, LostClick)]
 
 
 def test_a_label_leaves_when_the_watermark_has_passed_the_window_and_the_lateness():
@@ -83,7 +83,7 @@ def test_a_click_inside_the_window_makes_the_label_1():
 
 
 def test_a_label_does_not_leave_at_the_click():
-    assert Feed()(shown("a", 0), clicked("a", 1)).outcomes == []
+    assert Feed()(shown("a", 0), clicked("a", 1)).endings == []
 
 
 def test_a_click_with_an_event_time_after_the_window_is_late_even_while_the_window_is_open():
@@ -103,7 +103,7 @@ def test_a_late_click_is_remembered_for_a_while_and_orphaned_after():
 
 def test_a_click_before_its_impression_joins_and_is_settled_with_it():
     feed = Feed()(clicked("a", 1.0, click="k"), shown("a", 0.5), shown("b", 20))
-    label = next(outcome for outcome in feed.outcomes if isinstance(outcome, Label))
+    label = next(ending for ending in feed.endings if isinstance(ending, Label))
     assert label.labeled.click_ids == ("k",)
     assert sorted(label.offsets) == [0, 1]
 
@@ -122,7 +122,7 @@ def test_the_strongest_kind_wins_and_all_clicks_are_named_in_order_of_time():
         clicked("a", 3, click="k3", kind="cart"),
         shown("b", 20),
     )
-    labeled = feed.outcomes[0].labeled
+    labeled = feed.endings[0].labeled
     assert (labeled.kind, labeled.click_ids) == ("purchase", ("k1", "k2", "k3"))
 
 
@@ -151,23 +151,23 @@ def test_an_event_time_ahead_of_its_record_holds_no_window_open():
 @pytest.mark.parametrize("again", [5, 20], ids=["open", "closed"])
 def test_a_second_copy_of_an_impression_is_a_repeat(again):
     feed = Feed()(shown("a", 0), shown("b", again), shown("a", 0))
-    assert isinstance(feed.outcomes[-1], Repeat)
+    assert isinstance(feed.endings[-1], Repeat)
 
 
 @pytest.mark.parametrize("again", [5, 20], ids=["open", "closed"])
 def test_a_second_copy_of_a_joined_click_is_a_repeat(again):
     feed = Feed()(shown("a", 0), clicked("a", 1, click="k"), shown("b", again), clicked("a", 1, click="k"))
-    assert isinstance(feed.outcomes[-1], Repeat)
+    assert isinstance(feed.endings[-1], Repeat)
 
 
 def test_a_second_copy_of_a_waiting_click_is_a_repeat():
-    assert isinstance(Feed()(clicked("a", 1, click="k"), clicked("a", 1, click="k")).outcomes[-1], Repeat)
+    assert isinstance(Feed()(clicked("a", 1, click="k"), clicked("a", 1, click="k")).endings[-1], Repeat)
 
 
 def test_a_second_copy_of_a_late_click_is_a_repeat():
     feed = Feed()(shown("a", 0), shown("b", 12), clicked("a", 12, click="k"), clicked("a", 12, click="k"))
     assert feed.lost == [("k", "late_click")]
-    assert isinstance(feed.outcomes[-1], Repeat)
+    assert isinstance(feed.endings[-1], Repeat)
 
 
 def test_clicks_beyond_the_bound_of_one_impression_are_lost_as_excess():
@@ -252,13 +252,13 @@ def test_silence_gives_up_waiting_clicks():
 def test_after_a_restart_no_click_is_called_orphaned_until_a_window_has_been_read():
     feed = Feed(from_start=False)(shown("a", 100), clicked("gone", 101), shown("b", 105), clicked("none", 112))
     feed(shown("c", 130))
-    reasons = {o.click.impression_id: o.reason for o in feed.outcomes if isinstance(o, LostClick)}
+    reasons = {o.click.impression_id: o.reason for o in feed.endings if isinstance(o, LostClick)}
     assert reasons == {"gone": "unmatched_click", "none": "orphaned_click"}
 
 
 def test_flush_closes_every_window_and_gives_up_waiting_clicks():
     feed = Feed()(shown("a", 0), clicked("a", 1), clicked("nobody", 1, click="k"))
-    feed.outcomes += feed.join.flush()
+    feed.endings += feed.join.flush()
     assert feed.labels == {"a": 1}
     assert feed.lost == [("k", "orphaned_click")]
     assert (feed.join.num_pending, feed.join.num_waiting) == (0, 0)
@@ -277,18 +277,18 @@ def test_the_closed_memory_is_bounded_by_event_time():
 
 def test_early_an_impression_leaves_at_once_as_a_negative_that_settles_nothing():
     join = LabelJoin(EARLY, 3)
-    (outcome,) = join.add(shown("a", 0), 17, T0 + 250)
-    assert (outcome.labeled.label, outcome.labeled.revision, outcome.labeled.click_ids) == (0, 0, ())
-    assert (outcome.labeled.source_partition, outcome.labeled.source_offset) == (3, 17)
-    assert outcome.labeled.label_due_ms == T0 + 250
-    assert outcome.offsets == ()
+    (ending,) = join.add(shown("a", 0), 17, T0 + 250)
+    assert (ending.labeled.label, ending.labeled.revision, ending.labeled.click_ids) == (0, 0, ())
+    assert (ending.labeled.source_partition, ending.labeled.source_offset) == (3, 17)
+    assert ending.labeled.label_due_ms == T0 + 250
+    assert ending.offsets == ()
     assert join.num_pending == 1
 
 
 def test_early_the_first_click_leaves_at_once_as_a_positive():
     feed = Feed(EARLY)(shown("a", 0), shown("b", 1), clicked("a", 4, click="k", kind="cart"))
     assert feed.sent == [("a", 0, 0), ("b", 0, 0), ("a", 1, 1)]
-    positive = feed.outcomes[-1]
+    positive = feed.endings[-1]
     assert (positive.labeled.kind, positive.labeled.click_ids) == ("cart", ("k",))
     assert (positive.labeled.source_offset, positive.labeled.label_due_ms) == (2, T0 + 4_000)
     assert positive.offsets == ()
@@ -303,7 +303,7 @@ def test_early_a_revision_is_due_at_the_event_time_of_its_click_which_a_second_c
 
 def test_early_a_revision_is_not_due_before_its_impression():
     feed = Feed(EARLY)(shown("a", 5), clicked("a", -100))
-    assert feed.outcomes[-1].labeled.label_due_ms == T0 + 5_000
+    assert feed.endings[-1].labeled.label_due_ms == T0 + 5_000
 
 
 def test_early_a_further_click_makes_no_label_and_is_settled_as_such():
@@ -315,7 +315,7 @@ def test_early_a_further_click_makes_no_label_and_is_settled_as_such():
 def test_early_a_click_before_its_impression_revises_it_as_soon_as_that_comes():
     feed = Feed(EARLY)(clicked("a", 1.0, click="k1"), clicked("a", 1.2, click="k2"), shown("a", 0.5))
     assert feed.sent == [("a", 0, 0), ("a", 1, 1)]
-    assert [outcome.labeled.source_offset for outcome in feed.outcomes[:2]] == [2, 2]
+    assert [ending.labeled.source_offset for ending in feed.endings[:2]] == [2, 2]
     assert feed.lost == [("k2", "further_click")]
 
 
@@ -338,7 +338,7 @@ def test_early_a_late_click_makes_no_positive(order):
 def test_early_a_second_copy_of_a_click_is_a_repeat(again, copy):
     clicks = [clicked("a", second, click=f"k{second}") for second in (1, 2)]
     feed = Feed(EARLY)(shown("a", 0), *clicks, shown("b", again), clicks[copy - 1])
-    assert isinstance(feed.outcomes[-1], Repeat)
+    assert isinstance(feed.endings[-1], Repeat)
 
 
 def test_early_a_second_copy_of_an_impression_makes_no_second_negative():
@@ -360,7 +360,7 @@ def test_early_silence_closes_windows_without_a_label():
 
 def test_early_labels_leave_with_rising_offsets():
     feed = Feed(EARLY)(shown("a", 0), clicked("b", 1), shown("c", 1), clicked("a", 2), shown("b", 0.5), clicked("c", 3))
-    offsets = [outcome.labeled.source_offset for outcome in feed.outcomes if isinstance(outcome, Label)]
+    offsets = [ending.labeled.source_offset for ending in feed.endings if isinstance(ending, Label)]
     assert offsets == sorted(offsets)
     assert len(offsets) == 6
 

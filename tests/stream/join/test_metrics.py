@@ -1,6 +1,6 @@
 from prometheus_client import CollectorRegistry
 
-from stream.dead_letters import REASONS
+from stream.dead_letters import DEAD_LETTER_REASONS
 from stream.join.metrics import CLICK_OUTCOMES, JoinMetrics
 
 
@@ -9,7 +9,7 @@ def test_every_label_value_is_there_from_the_start():
     JoinMetrics(registry)
     for outcome in CLICK_OUTCOMES:
         assert registry.get_sample_value("millstream_stream_clicks_total", {"outcome": outcome}) == 0
-    for reason in REASONS:
+    for reason in DEAD_LETTER_REASONS:
         assert registry.get_sample_value("millstream_stream_dead_letters_total", {"reason": reason}) == 0
 
 

@@ -3,7 +3,7 @@ import threading
 import pytest
 
 from stream.play.playback import DRAIN_SECONDS, Playback
-from stream.play.producer import Record
+from stream.play.producer import EventRecord
 from tests.doubles import ManualClock
 
 
@@ -14,7 +14,7 @@ class Sent:
         self.clock = clock
         self.records: list[tuple[int, str]] = []
 
-    def send(self, record: Record) -> None:
+    def send(self, record: EventRecord) -> None:
         self.records.append((self.clock() - START_MS, record.value.decode()))
 
     def settle(self, now_ms: int) -> None:
@@ -24,8 +24,8 @@ class Sent:
 START_MS = ManualClock().now_ms
 
 
-def record(name: str) -> Record:
-    return Record(kind="click", key=b"k", value=name.encode(), event_time_ms=1)
+def record(name: str) -> EventRecord:
+    return EventRecord(kind="click", key=b"k", value=name.encode(), event_time_ms=1)
 
 
 class Fixture:

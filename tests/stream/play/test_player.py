@@ -5,7 +5,7 @@ import pytest
 from deploy.local_kafka.broker import free_port
 from stream.play.ledger import read_producer_ledger
 from stream.play.player import Player, PlayerOptions
-from stream.play.producer import Record
+from stream.play.producer import EventRecord
 from stream.settings import MetricsSettings
 
 
@@ -15,7 +15,7 @@ def test_leaving_it_sends_what_is_due_and_closes_the_ledger(kafka, tmp_path):
     with Player("test", kafka, MetricsSettings(port=0), options) as player:
         stamp = player.playback.begin(0.0, 1)
         assert stamp is not None
-        record = Record(kind="impression", key=b"a", value=b"{}", event_time_ms=stamp, impression_id="a")
+        record = EventRecord(kind="impression", key=b"a", value=b"{}", event_time_ms=stamp, impression_id="a")
         player.playback.schedule(record, stamp + 300)
     assert player.counts().impressions == 1
     assert read_producer_ledger(tmp_path / "ledger.parquet")["impression_id"].to_pylist() == ["a"]

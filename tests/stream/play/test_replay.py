@@ -6,7 +6,7 @@ from stream.events import Click, Impression, decode_event
 from stream.play.ledger import read_producer_ledger
 from stream.play.playback import Playback
 from stream.play.player import PlayerOptions
-from stream.play.producer import Record
+from stream.play.producer import EventRecord
 from stream.play.recorded_log import write_events
 from stream.play.replay import Replayer, ReplayOptions, replay, with_clicks
 from stream.settings import KafkaSettings, MetricsSettings
@@ -23,9 +23,9 @@ def click(name: str, time_ms: int) -> Click:
 
 class Sent:
     def __init__(self) -> None:
-        self.records: list[Record] = []
+        self.records: list[EventRecord] = []
 
-    def send(self, record: Record) -> None:
+    def send(self, record: EventRecord) -> None:
         self.records.append(record)
 
     def settle(self, now_ms: int) -> None:

@@ -3,14 +3,14 @@ from collections import Counter
 import pytest
 
 from stream.events import Click, EventError, Impression, decode_event
-from stream.play.producer import Record
+from stream.play.producer import EventRecord
 from stream.simulator.junk import Junk
 from stream.simulator.settings import ShopSettings
 
 IMPRESSION = Impression(impression_id="i1", event_time_ms=1_700_000_000_000, item_id="x", item_text="red hat")
 
 
-def junk(num_impressions: int = 20_000, **settings: float) -> list[Record]:
+def junk(num_impressions: int = 20_000, **settings: float) -> list[EventRecord]:
     source = Junk(ShopSettings(**settings), "run")
     return [record for _ in range(num_impressions) for record in source.beside(IMPRESSION)]
 

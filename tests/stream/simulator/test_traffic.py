@@ -6,7 +6,7 @@ import pytest
 
 from stream.events import Impression, decode_event
 from stream.play.playback import Playback
-from stream.play.producer import Record
+from stream.play.producer import EventRecord
 from stream.simulator.settings import ShopSettings
 from stream.simulator.shop import Shop
 from stream.simulator.traffic import Traffic
@@ -27,16 +27,16 @@ CLEAN = {
 class Sent:
     def __init__(self, clock: ManualClock) -> None:
         self.clock = clock
-        self.records: list[tuple[int, Record]] = []
+        self.records: list[tuple[int, EventRecord]] = []
 
-    def send(self, record: Record) -> None:
+    def send(self, record: EventRecord) -> None:
         self.records.append((self.clock(), record))
 
     def settle(self, now_ms: int) -> None:
         pass
 
 
-def played(settings: ShopSettings, impressions: int = 1_200) -> tuple[list[tuple[int, Record]], Traffic]:
+def played(settings: ShopSettings, impressions: int = 1_200) -> tuple[list[tuple[int, EventRecord]], Traffic]:
     """Play a shop that was made for another time, on a manual clock: (time of sending, record)."""
     clock = ManualClock()
     sent = Sent(clock)

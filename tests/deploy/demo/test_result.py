@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from kafka import KafkaProducer
 
-from deploy.demo.outcome import Outcome, read_outcome
+from deploy.demo.result import DemoResult, read_result
 from stream.cluster.releases import announce
 from stream.events import ModelRelease, RoleScore, WeightedExample
 from stream.example_batch import encode_examples
@@ -65,13 +65,13 @@ def write_ledger(path: Path, probabilities: dict[str, float | None]) -> None:
                 writer.append(row)
 
 
-def outcome(
+def result(
     kafka: KafkaSettings,
     directory: Path,
     records: list[list[WeightedExample]],
     releases: tuple[ModelRelease, ...] = (),
     probabilities: dict[str, float | None] | None = None,
-) -> Outcome:
+) -> DemoResult:
     """Write the topics and the ledger, and read them back. Every record goes to partition 0."""
     announce(kafka, releases)
     producer = KafkaProducer(**kafka.client_options())
@@ -80,11 +80,11 @@ def outcome(
             producer.send(topic_name("weighted-examples", kafka), value=value, partition=0).get(timeout=30)
     producer.close()
     write_ledger(directory / "ledger.parquet", probabilities or {})
-    return read_outcome(kafka, directory / "ledger.parquet")
+    return read_result(kafka, directory / "ledger.parquet")
 
 
 def test_rows_are_in_event_time_order_whatever_the_order_of_records(kafka: KafkaSettings, tmp_path: Path):
-    rows = outcome(kafka, tmp_path, [[example(2_000)], [example(0), example(1_000)]]).rows
+    rows = result(kafka, tmp_path, [[example(2_000)], [example(0), example(1_000)]]).rows
     assert rows.live.tolist() == [0.0, 1_000.0, 2_000.0]
     assert rows.seconds.tolist() == [0.0, 1.0, 2.0]
 
@@ -93,26 +93,26 @@ def test_the_first_copy_of_an_impression_counts(kafka: KafkaSettings, tmp_path: 
     again = msgspec.structs.replace(
         example(3), live=RoleScore(version=FIRST, z=99.0), scored_ms=example(3).scored_ms + 1
     )
-    assert outcome(kafka, tmp_path, [[example(3)], [again]]).rows.live.tolist() == [3.0]
+    assert result(kafka, tmp_path, [[example(3)], [again]]).rows.live.tolist() == [3.0]
 
 
 def test_an_early_negative_counts_once_by_its_revised_label_and_its_own_score(kafka: KafkaSettings, tmp_path: Path):
     negative = example(3)
     labeled = msgspec.structs.replace(negative.labeled, label=1, revision=1)
     positive = msgspec.structs.replace(negative, labeled=labeled, live=RoleScore(version=FIRST, z=99.0))
-    rows = outcome(kafka, tmp_path, [[negative, example(7)], [positive]]).rows
+    rows = result(kafka, tmp_path, [[negative, example(7)], [positive]]).rows
     assert rows.live.tolist() == [3.0, 7.0]
     assert rows.label.tolist() == [1, 0]
 
 
 def test_a_row_that_frozen_did_not_score_is_nan_there(kafka: KafkaSettings, tmp_path: Path):
-    rows = outcome(kafka, tmp_path, [[example(0, frozen=0.5), example(1)]]).rows
+    rows = result(kafka, tmp_path, [[example(0, frozen=0.5), example(1)]]).rows
     np.testing.assert_array_equal(rows.frozen, [0.5, np.nan])
 
 
 def test_the_true_click_probability_comes_from_the_producers_ledger(kafka: KafkaSettings, tmp_path: Path):
     known = {"impression-0": 0.25, "impression-1": None}
-    rows = outcome(kafka, tmp_path, [[example(0), example(1)]], probabilities=known).rows
+    rows = result(kafka, tmp_path, [[example(0), example(1)]], probabilities=known).rows
     np.testing.assert_array_equal(rows.best, [0.25, np.nan])
 
 
@@ -124,11 +124,11 @@ def test_promoted_are_the_versions_that_became_champion_by_the_gate(kafka: Kafka
         release(FIRST, alias="previous"),
         release(SECOND),
     )
-    assert outcome(kafka, tmp_path, [[example(0)]], releases).promoted == 1
+    assert result(kafka, tmp_path, [[example(0)]], releases).promoted == 1
 
 
 def test_a_swap_is_a_version_that_took_over_and_scored(kafka: KafkaSettings, tmp_path: Path):
-    assert outcome(kafka, tmp_path, [[example(0)], [example(1)], [example(2, SECOND)]]).swaps == 1
+    assert result(kafka, tmp_path, [[example(0)], [example(1)], [example(2, SECOND)]]).swaps == 1
 
 
 def test_freshness_is_from_the_label_to_the_first_score_of_a_version_that_covers_it(
@@ -136,10 +136,10 @@ def test_freshness_is_from_the_label_to_the_first_score_of_a_version_that_covers
 ):
     first = example(0)
     later = example(1, SECOND, scored_ms=first.labeled.label_due_ms + 4_000)
-    found = outcome(kafka, tmp_path, [[first], [later]], (release(SECOND, covered=1),))
+    found = result(kafka, tmp_path, [[first], [later]], (release(SECOND, covered=1),))
     assert found.freshness_seconds == [4.0]
 
 
 def test_topics_without_a_row_are_an_empty_outcome(kafka: KafkaSettings, tmp_path: Path):
-    found = outcome(kafka, tmp_path, [])
+    found = result(kafka, tmp_path, [])
     assert (len(found.rows.label), found.promoted, found.swaps, found.freshness_seconds) == (0, 0, 0, [])

@@ -16,7 +16,7 @@ from stream.settings import KafkaSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class DemoResult:
     """What the topics hold after a demo.
 
     Attributes:
@@ -32,7 +32,7 @@ class Outcome:
     swaps: int
 
 
-def read_outcome(kafka: KafkaSettings, producer_ledger: Path) -> Outcome:
+def read_result(kafka: KafkaSettings, producer_ledger: Path) -> DemoResult:
     """Read the topics from their beginning and join the true click probabilities of the producer's ledger."""
     tracker = FreshnessTracker()
     first_copies: dict[str, WeightedExample] = {}
@@ -65,7 +65,7 @@ def read_outcome(kafka: KafkaSettings, producer_ledger: Path) -> Outcome:
                 first_copies.setdefault(impression_id, example)
     rows = _scored_rows(list(first_copies.values()), revised, _true_probabilities(producer_ledger))
     swaps = len(set(rows.version.tolist())) - 1
-    return Outcome(rows=rows, freshness_seconds=freshness, promoted=len(promoted), swaps=max(0, swaps))
+    return DemoResult(rows=rows, freshness_seconds=freshness, promoted=len(promoted), swaps=max(0, swaps))
 
 
 def _examples(record: LogRecord) -> list[WeightedExample]:
