@@ -271,9 +271,8 @@ def _ledger(rows: PlanRows, replayed: Sequence[WeightedExample], taught: set[int
         (example, _outcome(place.get(index), taught), place.get(index) in taught)
         for index, example in enumerate(rows.first_copies)
     ]
-    entries += [(example, "repeat", False) for example in rows.repeats]
-    entries += [(example, "late", False) for example in rows.late]
-    entries += [(example, "failed", False) for example in rows.failed]
+    untaught: dict[Outcome, list[WeightedExample]] = {"repeat": rows.repeats, "late": rows.late, "failed": rows.failed}
+    entries += [(example, outcome, False) for outcome, examples in untaught.items() for example in examples]
     entries += [(example, "replayed", len(place) + order in taught) for order, example in enumerate(replayed)]
     return [
         LedgerRow(

@@ -1,9 +1,8 @@
 """The loop: obey, poll, plan, judge, publish, learn, checkpoint."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import structlog
 
@@ -33,13 +32,6 @@ _LAG_SECONDS = 5.0
 """How often the broker is asked how long its log is, whether or not anything is learned."""
 
 
-class CommittingSource(ExampleSource, Protocol):
-    """A log that can show how far the checkpoint is."""
-
-    def commit(self, offsets: Mapping[int, int]) -> None:
-        """Show how far the checkpoint is; nothing depends on it."""
-
-
 @dataclass(frozen=True)
 class Edges:
     """What the loop talks to.
@@ -53,7 +45,7 @@ class Edges:
         failpoints: Where tests crash.
     """
 
-    source: CommittingSource
+    source: ExampleSource
     publisher: Publisher
     inbox: CommandInbox
     metrics: TrainerMetrics

@@ -4,8 +4,8 @@ from collections.abc import Collection, Mapping
 from functools import partial
 
 from stream.cluster.outage import Outage
-from trainer.loop import CommittingSource
 from trainer.plans.example_record import ExampleRecord
+from trainer.plans.planner import ExampleSource
 from trainer.promotion.commands import Command, CommandInbox, CommandResult
 
 
@@ -17,7 +17,7 @@ class PatientSource:
         outage: How to wait.
     """
 
-    def __init__(self, source: CommittingSource, outage: Outage) -> None:
+    def __init__(self, source: ExampleSource, outage: Outage) -> None:
         self._source = source
         self._outage = outage
 

@@ -57,7 +57,7 @@ def test_a_line_that_retention_has_overtaken_is_moved_to_what_is_left(cluster: K
     done = skip_lost_examples()
 
     assert f"{topic} partition 1: offsets 0 to 2" in done
-    assert load_latest(home / "trainer").offsets == {0: 0, 1: 3}
+    assert load_latest(home / "trainer").state.offsets == {0: 0, 1: 3}
     assert gone_letters(cluster) == [(b"trainer", topic.encode(), b"0", b"2")]
 
 

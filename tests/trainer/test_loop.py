@@ -87,7 +87,7 @@ def test_a_version_is_published_with_the_weights_from_before_its_plan(tmp_path):
 def test_offsets_are_committed_after_the_checkpoint(tmp_path):
     rig = Rig(tmp_path, recorded_log(300))
     rig.run_to_end()
-    assert rig.log.committed == rig.newest_checkpoint().offsets == rig.log.ends()
+    assert rig.log.committed == rig.newest_checkpoint().state.offsets == rig.log.ends()
 
 
 def test_nothing_is_judged_before_anything_was_learned(tmp_path):

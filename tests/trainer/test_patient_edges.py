@@ -111,7 +111,7 @@ def test_a_record_whose_dead_letter_was_not_taken_is_read_again():
     source = object.__new__(KafkaExampleSource)
     source._partitions, source._topic, source._kafka = [0], "examples", KafkaSettings()
     source._consumer = OneRecordAtATime([b"junk", *encode_examples([example(1)])])
-    source._metrics = TrainerMetrics(CollectorRegistry())
+    source._unreadable = TrainerMetrics(CollectorRegistry()).unreadable_records
     source._producer = DeadLetters()
     patient = PatientSource(source, outage())
     assert [record.offset for _ in range(3) for record in patient.poll(0.1, [0])] == [0, 1]

@@ -60,7 +60,7 @@ def trainer_process(kafka, home, failpoint=""):
 
 def wait_for_offsets(process, home, records):
     ends = {p: sum(record.partition == p for record in records) for p in (0, 1)}
-    while load_latest(home / "trainer").offsets != ends:
+    while load_latest(home / "trainer").state.offsets != ends:
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.1)
 
@@ -82,7 +82,7 @@ def test_the_loop_learns_and_promotes_on_real_kafka(kafka, home):
         SETTINGS,
         GATE,
         metrics,
-        stop=lambda: load_latest(home / "trainer").offsets == ends,
+        stop=lambda: load_latest(home / "trainer").state.offsets == ends,
     )
     with ReleaseFollower(kafka) as follower:
         champion = follower.catch_up()["champion"]

@@ -25,6 +25,9 @@ class ExampleSource(Protocol):
     def ends(self) -> dict[int, int]:
         """Return the present end offset, by partition."""
 
+    def commit(self, offsets: Mapping[int, int]) -> None:
+        """Show how far the checkpoint is; nothing depends on it."""
+
 
 def cut_plan(number: int, first: Mapping[int, int], records: Sequence[ExampleRecord], *, line: str, seed: int) -> Plan:
     """Return the plan that takes exactly these records.

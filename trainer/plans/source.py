@@ -1,6 +1,7 @@
 """`weighted-examples` as the trainer reads it: partitions assigned by hand, offsets from the checkpoint."""
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 import structlog
@@ -188,13 +189,10 @@ def edge_offsets(kafka: KafkaSettings, start: str) -> dict[int, int]:
         SourceError: the topic does not exist.
     """
     topic = topic_name("weighted-examples", kafka)
-    consumer = example_consumer(kafka)
-    try:
+    with closing(example_consumer(kafka)) as consumer:
         keys = [TopicPartition(topic, partition) for partition in partitions_of(consumer, topic, kafka)]
         offsets = consumer.beginning_offsets(keys) if start == "beginning" else consumer.end_offsets(keys)
         return {key.partition: offsets[key] for key in keys}
-    finally:
-        consumer.close()
 
 
 def example_consumer(kafka: KafkaSettings) -> KafkaConsumer:

@@ -247,12 +247,9 @@ def send_command(
 
 def end_of_commands(kafka: KafkaSettings) -> int:
     """Return the offset after the last command there is: a new line obeys only what is sent from then on."""
-    consumer = _consumer(kafka)
-    try:
-        partition = TopicPartition(topic_name("trainer-commands", kafka), 0)
+    partition = TopicPartition(topic_name("trainer-commands", kafka), 0)
+    with closing(_consumer(kafka)) as consumer:
         return int(consumer.end_offsets([partition])[partition])
-    finally:
-        consumer.close()
 
 
 def _message_in(record: Any) -> Message | None:

@@ -67,11 +67,6 @@ class Checkpoint:
     name: str = ""
     damaged: tuple[str, ...] = field(default=())
 
-    @property
-    def offsets(self) -> dict[int, int]:
-        """Next offset of `weighted-examples` by partition: everything before it is in the ledger."""
-        return dict(self.state.offsets)
-
 
 class CheckpointStore:
     """The checkpoints of one model line, newest last.

@@ -37,7 +37,7 @@ def skip_lost(
     """
     stores = LineStores(trainer_dir, current_line(trainer_dir), keep=keep)
     checkpoint = stores.checkpoints.load_latest()
-    offsets = checkpoint.offsets
+    offsets = checkpoint.state.offsets
     if ahead := [partition for partition, offset in offsets.items() if offset > ends.get(partition, 0)]:
         message = (
             f"{topic} ends before the offset the trainer stands at in partition {ahead[0]}: the topic was made anew, "

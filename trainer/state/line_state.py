@@ -243,15 +243,7 @@ class LineState(msgspec.Struct, frozen=True, kw_only=True):
         evidence_ms: tuple[int | None, int] = (None, 0),
         num_newest_judged: int = 0,
     ) -> "LineState":
-        """Return the state that goes beside the tensors of a checkpoint; the names are those of the attributes.
-
-        Args:
-            num_steps: As in the state.
-            statistics: As in the state.
-            replay_state: As in the state; None for an empty replay buffer.
-            evidence_ms: `evidence_since_ms` and `evidence_until_ms`.
-            num_newest_judged: As in the state.
-        """
+        """Return the state that goes beside the tensors of a checkpoint; arguments are named as its attributes."""
         return msgspec.structs.replace(
             self,
             num_steps=num_steps,

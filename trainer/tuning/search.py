@@ -114,15 +114,7 @@ class Tuned:
 
     def settings(self) -> dict[str, dict[str, Any]]:
         """Return what was chosen as tables of a settings file."""
-        values = self.best.values
-        return {
-            "trainer": {
-                name: values[name]
-                for name in ("encoder_learning_rate", "head_learning_rate", "batch_rows", "update_rows")
-            },
-            "scorer": {"strategy": values["strategies"], "budget": values["budgets"]},
-            "model": {"num_layers": values["num_layers"]},
-        }
+        return _tables(self.best.values)
 
 
 def tune(
@@ -236,16 +228,24 @@ def _nearest(allowed: Sequence[float], value: float) -> float:
     return min(allowed, key=lambda one: abs(one - value))
 
 
-def _arm(values: dict[str, Any]) -> Arm:
-    trainer = {
-        name: values[name] for name in ("encoder_learning_rate", "head_learning_rate", "batch_rows", "update_rows")
+def _tables(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the values of a trial as settings by group."""
+    trainer = ("encoder_learning_rate", "head_learning_rate", "batch_rows", "update_rows")
+    return {
+        "trainer": {name: values[name] for name in trainer},
+        "scorer": {"strategy": values["strategies"], "budget": values["budgets"]},
+        "model": {"num_layers": values["num_layers"]},
     }
+
+
+def _arm(values: dict[str, Any]) -> Arm:
+    tables = _tables(values)
     return Arm(
         name="trial",
         # The frozen version says nothing about which settings learn best.
-        scorer=ScorerSettings(strategy=values["strategies"], budget=values["budgets"], frozen_share=0.0),
-        trainer=TrainerSettings(**trainer),
-        model=ModelSettings(num_layers=values["num_layers"], precision="fp32", threads=1),
+        scorer=ScorerSettings(**tables["scorer"], frozen_share=0.0),
+        trainer=TrainerSettings(**tables["trainer"]),
+        model=ModelSettings(**tables["model"], precision="fp32", threads=1),
         gate=GateSettings(),
         importance=ImportanceSettings(),
     )

@@ -44,7 +44,7 @@ def store(tmp_path):
 def test_what_is_written_is_loaded(store):
     name, size = store.write(checkpoint(1))
     loaded = store.load_latest()
-    assert (loaded.name, loaded.offsets, loaded.replay) == (name, {0: 1, 1: 2}, b"rows")
+    assert (loaded.name, loaded.state.offsets, loaded.replay) == (name, {0: 1, 1: 2}, b"rows")
     assert torch.equal(loaded.tensors["weights/a"], torch.ones(3))
     assert size > 0
 
@@ -122,7 +122,7 @@ def test_the_current_line_is_the_one_named_last(tmp_path):
 def test_the_newest_checkpoint_of_the_current_line_shows_its_offsets(tmp_path):
     checkpoint_store(tmp_path, LINE).write(checkpoint(3))
     set_current_line(tmp_path, LINE)
-    assert load_latest(tmp_path).offsets == {0: 3, 1: 6}
+    assert load_latest(tmp_path).state.offsets == {0: 3, 1: 6}
 
 
 def test_a_full_disk_is_told_and_leaves_the_checkpoints_there_are(store, tmp_path):

@@ -47,7 +47,7 @@ def test_a_plan_that_cannot_be_repeated_is_dropped(tmp_path, monkeypatch):
     skip(rig, HALF)
     again = Rig(tmp_path, [record for record in RECORDS if record.offset >= HALF[record.partition]])
     again.run_to_end()
-    assert load_latest(again.trainer_dir).offsets == ENDS
+    assert load_latest(again.trainer_dir).state.offsets == ENDS
 
 
 def test_a_line_that_lost_nothing_stays_as_it_is(tmp_path):

@@ -12,11 +12,10 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from scorer.measures.auc import auc
+from scorer.measures.log_loss import calibration, normalized_entropy
 from trainer.backtest.report.curves import (
     Curve,
-    auc_metric,
-    calibration_metric,
-    entropy_metric,
     round_curve,
     score_curve,
 )
@@ -64,14 +63,14 @@ def stream_charts(runs_of: Runs, turns: Sequence[int]) -> list[Chart]:
         _score_chart(
             runs_of,
             turns,
-            entropy_metric,
+            normalized_entropy,
             title="Normalized entropy",
             caption="Log loss over the entropy of the click rate: below 1 is better than always saying the rate.",
         ),
         _score_chart(
             runs_of,
             turns,
-            calibration_metric,
+            calibration,
             title="Calibration",
             caption="Mean score over click rate: 1 is right, above 1 promises too much.",
             level=1.0,
@@ -151,12 +150,12 @@ _ROUND_CHARTS: tuple[tuple[str, str, dict[str, Callable[[Round], float | None]]]
 def _auc_chart(runs_of: Runs, turns: Sequence[int]) -> Chart:
     with mpl.rc_context(_STYLE):
         figure, axes = _figure()
-        limits = [score_curve(runs, "click_probability", auc_metric) for runs in runs_of.values()]
+        limits = [score_curve(runs, "click_probability", auc) for runs in runs_of.values()]
         if not limits[0].is_empty:
             axes.plot(limits[0].row, limits[0].value, color=_GREY, linestyle=":", label="best possible")
-        _draw_frozen(axes, runs_of, auc_metric)
+        _draw_frozen(axes, runs_of, auc)
         for place, (name, runs) in enumerate(runs_of.items()):
-            _draw(axes, score_curve(runs, "z_live", auc_metric), _colour(place), name)
+            _draw(axes, score_curve(runs, "z_live", auc), _colour(place), name)
         axes.axhline(0.5, color=_GREY, linewidth=0.5)
         _finish(axes, turns)
         return Chart(

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from scorer.measures.auc import auc
-from scorer.measures.log_loss import calibration, normalized_entropy
 from trainer.backtest.runs.predictions import Predictions
 from trainer.backtest.runs.results import Run
 from trainer.backtest.runs.rounds import Round
@@ -66,21 +64,6 @@ def round_curve(runs: Sequence[Run], value: Callable[[Round], float | None]) -> 
         first = np.array([one.first_row for one in run.rounds])
         means.append([_mean(number[(first >= low) & (first < high)]) for low, high in _pairs(edges)])
     return Curve(_middles(edges), _mean(np.array(means, dtype=np.float64)))
-
-
-def auc_metric(score: Doubles, label: npt.NDArray[np.int8]) -> float:
-    """Return the AUC."""
-    return auc(score, label)
-
-
-def entropy_metric(z: Doubles, label: npt.NDArray[np.int8]) -> float:
-    """Return the normalized entropy."""
-    return normalized_entropy(z, label)
-
-
-def calibration_metric(z: Doubles, label: npt.NDArray[np.int8]) -> float:
-    """Return mean score over click rate."""
-    return calibration(z, label)
 
 
 def _edges(runs: Sequence[Run]) -> list[int]:

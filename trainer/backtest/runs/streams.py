@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from hashlib import file_digest
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
 import msgspec
 
@@ -84,28 +84,34 @@ class Stream(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecordedStream:
-    """The labeled impressions of a log, joined as the live stream joins them. Make one with `recorded_stream`."""
+class _JoinedStream:
+    """What the label join makes of some events."""
 
-    path: Path
-    digest: str
-    limit: int | None
-    click_delay_seconds: float
     join: JoinSettings
-    skip_bad_lines: bool
     num_rows: int
-    num_bad_lines: int
     warm_start_rows: int
-    is_recorded: bool = True
 
     @property
     def early_negative(self) -> bool:
         """Whether impressions come at once as negatives, and again when they are clicked."""
         return self.join.early_negative
 
-    def with_early_negatives(self) -> "RecordedStream":
+    def with_early_negatives(self) -> Self:
         """Return the same impressions, each sent at once as a negative, and again when it is clicked."""
         return replace(self, join=self.join.model_copy(update={"early_negative": True}))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedStream(_JoinedStream):
+    """The labeled impressions of a log, joined as the live stream joins them. Make one with `recorded_stream`."""
+
+    path: Path
+    digest: str
+    limit: int | None
+    click_delay_seconds: float
+    skip_bad_lines: bool
+    num_bad_lines: int
+    is_recorded: bool = True
 
     def rows(self, seed: int) -> Iterator[StreamRow]:
         """Yield the rows of the log."""
@@ -137,23 +143,11 @@ class RecordedStream:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SimulatedStream:
+class SimulatedStream(_JoinedStream):
     """The shop's pages without Kafka and without dirt: every seed is another shop. Make one with `simulated_stream`."""
 
     shop: ShopSettings
-    join: JoinSettings
-    num_rows: int
-    warm_start_rows: int
     is_recorded: bool = False
-
-    @property
-    def early_negative(self) -> bool:
-        """Whether impressions come at once as negatives, and again when they are clicked."""
-        return self.join.early_negative
-
-    def with_early_negatives(self) -> "SimulatedStream":
-        """Return the same impressions, each sent at once as a negative, and again when it is clicked."""
-        return replace(self, join=self.join.model_copy(update={"early_negative": True}))
 
     @property
     def turn_rows(self) -> list[int]:
