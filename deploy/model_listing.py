@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from scorer.registry.settings import RegistrySettings
-from scorer.registry.version_store import MANIFEST, ListedVersion, VersionStore
+from scorer.registry.version_store import MANIFEST, ListedVersion, RegistryError, VersionStore
 
 _EMPTY = "no versions yet; start a model line with 'millstream models init'"
 _COLUMNS = ("version", "parent", "published (UTC)", "gate", "AUC live → candidate", "aliases")
@@ -38,13 +38,17 @@ def versions_json() -> str:
     return _pretty(msgspec.json.encode({"registry": str(store.root), "versions": [_fields(e) for e in store.listed()]}))
 
 
-def manifest_json(version: str) -> str:
-    """Return the manifest of a version as indented JSON, with what later releases have put in it.
+def manifest_json(version: str | None) -> str:
+    """Return the manifest of a version, by default of the champion, as indented JSON with what later releases put in.
 
     Raises:
-        RegistryError: The version does not exist or its manifest cannot be read.
+        RegistryError: The version does not exist or its manifest cannot be read; or nothing serves.
     """
     store = _store()
+    version = version or store.alias("champion")
+    if version is None:
+        message = f"no version in {store.root} serves; start a model line with 'millstream models init'"
+        raise RegistryError(message)
     known = msgspec.to_builtins(store.manifest(version))
     return _pretty(msgspec.json.encode(known | msgspec.json.decode((store.path(version) / MANIFEST).read_bytes())))
 

@@ -1,18 +1,16 @@
 """`millstream models`: model lines and their versions."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from deploy.commands.trainer import ask_trainer
+from deploy.commands.trainer import Json, ask_trainer
 
 app = typer.Typer(
     name="models", help="Make, look at and move model versions.", no_args_is_help=True, rich_markup_mode=None
 )
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-Version = Annotated[str, typer.Argument(help="A version, as 'millstream models list' shows it.")]
 
 
 @app.command()
@@ -66,8 +64,16 @@ def list_versions(as_json: Json = False) -> None:
 
 
 @app.command()
-def show(version: Version, _as_json: Json = True) -> None:
+def show(
+    version: Annotated[
+        str | None,
+        typer.Argument(help="A version, as 'millstream models list' shows it; by default what serves."),
+    ] = None,
+    _as_json: Json = True,
+) -> None:
     """Show the manifest of a version as JSON.
+
+    Example: millstream models show
 
     Example: millstream models show 3f2a9c11-000007
     """
@@ -95,6 +101,7 @@ def announce_again() -> None:
 @app.command()
 def verify(
     version: Annotated[str | None, typer.Argument(help="A version; all when it is left out.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Compare every file of a version with its digest; exit status 1 if something is wrong.
 
@@ -103,11 +110,12 @@ def verify(
     from deploy.model_operations import verify_versions
 
     problems = verify_versions(version)
-    for problem in problems:
-        typer.echo(problem)
+    if as_json:
+        typer.echo(json.dumps({"problems": problems}, indent=2))
+    else:
+        typer.echo("\n".join(problems) or "every file is what was published")
     if problems:
         raise typer.Exit(1)
-    typer.echo("every file is what was published")
 
 
 @app.command()
@@ -115,23 +123,25 @@ def rollback(
     version: Annotated[
         str | None, typer.Argument(help="What shall serve; by default what served before, further back each time.")
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Serve an earlier version and stop promotions until 'millstream models resume'.
 
     Example: millstream models rollback 3f2a9c11-000007
     """
-    ask_trainer("rollback", version=version)
+    ask_trainer("rollback", version=version, as_json=as_json)
 
 
 @app.command()
 def resume(
     restart_from: Annotated[str | None, typer.Option(help="Version whose weights the learner goes on from.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Allow promotions again after a rollback.
 
     Example: millstream models resume --restart-from 3f2a9c11-000007
     """
-    ask_trainer("resume_promotions", restart_from=restart_from)
+    ask_trainer("resume_promotions", restart_from=restart_from, as_json=as_json)
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """`millstream trainer`: the process that keeps learning, and its switch."""
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -8,6 +9,8 @@ if TYPE_CHECKING:
     from trainer.promotion.commands import Action
 
 REFUSED = 1
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 app = typer.Typer(
     name="trainer", help="Run, pause and resume the trainer.", no_args_is_help=True, rich_markup_mode=None
@@ -26,25 +29,25 @@ def run() -> None:
 
 
 @app.command()
-def pause() -> None:
+def pause(as_json: Json = False) -> None:
     """Stop learning after the update that runs; the scorers serve on.
 
     Example: millstream trainer pause
     """
-    ask_trainer("pause")
+    ask_trainer("pause", as_json=as_json)
 
 
 @app.command()
-def resume() -> None:
+def resume(as_json: Json = False) -> None:
     """Go on learning where the pause began.
 
     Example: millstream trainer resume
     """
-    ask_trainer("resume")
+    ask_trainer("resume", as_json=as_json)
 
 
 @app.command()
-def skip_lost() -> None:
+def skip_lost(as_json: Json = False) -> None:
     """Go on at what retention has left, when it deleted examples before the stopped trainer learned them.
 
     Example: millstream trainer skip-lost && millstream trainer run
@@ -55,10 +58,12 @@ def skip_lost() -> None:
     require_cluster(KafkaSettings())
     from deploy.model_operations import skip_lost_examples
 
-    typer.echo(skip_lost_examples())
+    _show(skip_lost_examples(), done=True, as_json=as_json)
 
 
-def ask_trainer(action: "Action", *, version: str | None = None, restart_from: str | None = None) -> None:
+def ask_trainer(
+    action: "Action", *, version: str | None = None, restart_from: str | None = None, as_json: bool = False
+) -> None:
     """Send a command to the trainer and show its answer; exit status 1 if it refuses.
 
     Raises:
@@ -70,6 +75,10 @@ def ask_trainer(action: "Action", *, version: str | None = None, restart_from: s
 
     require_cluster(KafkaSettings())
     answer = send_command(KafkaSettings(), action, version=version, restart_from=restart_from)
-    typer.echo(answer.message)
+    _show(answer.message, done=answer.done, as_json=as_json)
     if not answer.done:
         raise typer.Exit(REFUSED)
+
+
+def _show(message: str, *, done: bool, as_json: bool) -> None:
+    typer.echo(json.dumps({"done": done, "message": message}, indent=2) if as_json else message)

@@ -7,6 +7,7 @@ Three formats, told apart by the file's suffix and first line:
 - our own events as Parquet, with the columns of `EVENT_SCHEMA`.
 """
 
+import codecs
 import gzip
 import heapq
 import itertools
@@ -159,12 +160,13 @@ def _open(path: Path) -> BinaryIO:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield (number from 1, bytes) of each line that is not blank."""
+    """Yield (number from 1, bytes) of each line that is not blank, without a byte order mark."""
     try:
         with _open(path) as file:
             for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield number, line.strip()
+                content = (line.removeprefix(codecs.BOM_UTF8) if number == 1 else line).strip()
+                if content:
+                    yield number, content
     except (OSError, EOFError, zlib.error) as error:
         raise LogError(f"{path} cannot be read to its end ({error}); is it complete?") from error
 

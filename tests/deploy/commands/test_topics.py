@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from typer.testing import CliRunner
 
@@ -26,3 +28,13 @@ def test_missing_topics_are_a_difference_until_they_are_applied():
     assert after.exit_code == 0
     assert "all 6 topics are as they should be" in after.output
     assert "all 6 topics exist" in runner.invoke(app, ["apply"]).output
+
+
+def test_programs_read_what_was_created():
+    runner = CliRunner()
+    first = json.loads(runner.invoke(app, ["apply", "--json"]).output)
+    again = json.loads(runner.invoke(app, ["apply", "--json"]).output)
+
+    assert len(first["created"]) == 6
+    assert first["created"] == first["topics"] == again["topics"]
+    assert again["created"] == []

@@ -1,10 +1,12 @@
+import json
 import threading
 import time
 
 import click
 import pytest
+from typer.testing import CliRunner
 
-from deploy.commands.trainer import ask_trainer
+from deploy.commands.trainer import app, ask_trainer
 from stream.settings import KafkaSettings
 from trainer.promotion.commands import CommandResult, KafkaCommandInbox
 
@@ -42,6 +44,16 @@ def test_the_trainers_answer_is_shown(kafka: KafkaSettings, capsys: pytest.Captu
     thread.join()
 
     assert capsys.readouterr().out == "pause\n"
+
+
+@pytest.mark.parametrize(("done", "status"), [(True, 0), (False, 1)])
+def test_programs_read_the_answer_and_the_refusal(kafka: KafkaSettings, done: bool, status: int):
+    thread = answer_next_command(kafka, done=done)
+    result = CliRunner().invoke(app, ["pause", "--json"])
+    thread.join()
+
+    assert json.loads(result.output) == {"done": done, "message": "pause"}
+    assert result.exit_code == status
 
 
 def test_a_refusal_is_exit_status_1(kafka: KafkaSettings):

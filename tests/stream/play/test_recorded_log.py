@@ -65,6 +65,13 @@ def own(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     return path
 
 
+@pytest.mark.parametrize("name", ["log.jsonl", "log.jsonl.gz"])
+def test_a_byte_order_mark_before_the_first_line_is_no_part_of_it(name: str, tmp_path: Path):
+    for lines in ([json.dumps(row) for row in ROWS], [encode(event).decode() for event in OWN]):
+        marked = list(read_log(plain_log(tmp_path / name, ["\ufeff" + lines[0], *lines[1:]]), click_delay_seconds=1.0))
+        assert marked == list(read_log(plain_log(tmp_path / name, lines), click_delay_seconds=1.0))
+
+
 def test_a_plain_row_is_an_impression_in_any_language(plain):
     impressions = [event for event in read_log(plain, click_delay_seconds=1) if isinstance(event, Impression)]
     assert impressions[0] == Impression(
