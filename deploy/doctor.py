@@ -3,7 +3,7 @@
 import os
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -90,14 +90,19 @@ def _independently(subject: str, part: Callable[[], Iterator[Finding]]) -> Itera
         yield Finding("fail", subject, error_line(error))
 
 
+def _judged(subject: str, problems: Iterable[tuple[str, str]], well: str, *, bad: State = "fail") -> Iterator[Finding]:
+    """Yield a finding for each problem and its remedy, or one that says that all is well."""
+    findings = [Finding(bad, subject, what, remedy) for what, remedy in problems]
+    yield from findings or [Finding("ok", subject, well)]
+
+
 def examine_settings() -> Iterator[Finding]:
     """Yield what is misspelt or wrong in the environment and in the settings file."""
     file = settings_file()
-    errors = list(setting_errors())
-    for error in errors:
-        yield Finding("fail", "settings", error_line(error))
-    if not errors:
-        yield Finding("ok", "settings", f"right in the environment and {f'in {file}' if file else 'without a file'}")
+    problems = [(error_line(error), "") for error in setting_errors()]
+    yield from _judged(
+        "settings", problems, f"right in the environment and {f'in {file}' if file else 'without a file'}"
+    )
 
 
 def examine_disk(directory: Path, usage: Callable[[Path], tuple[int, int, int]]) -> Iterator[Finding]:
@@ -156,11 +161,8 @@ def examine_cluster(kafka: KafkaSettings, join: JoinSettings) -> Iterator[Findin
         yield Finding("fail", "cluster", *str(error).split("; ", 1))
         return
     yield Finding("ok", "cluster", f"{num_brokers} broker{'s' if num_brokers > 1 else ''} at {kafka.bootstrap}")
-    problems = check_topics(kafka, join)
-    for problem in problems:
-        yield Finding("fail", "topics", f"{problem.topic}: {problem.what}", problem.remedy)
-    if not problems:
-        yield Finding("ok", "topics", "partitions, configuration and retention are as they should be")
+    problems = [(f"{problem.topic}: {problem.what}", problem.remedy) for problem in check_topics(kafka, join)]
+    yield from _judged("topics", problems, "partitions, configuration and retention are as they should be")
 
 
 def examine_adapter(kafka: KafkaSettings, adapter: AdapterSettings) -> Iterator[Finding]:
@@ -169,13 +171,11 @@ def examine_adapter(kafka: KafkaSettings, adapter: AdapterSettings) -> Iterator[
         return
     topics = {source.topic for source in read_mapping(adapter.mapping)}
     try:
-        problems = check_source_topics(kafka, topics, adapter.mapping)
+        found = check_source_topics(kafka, topics, adapter.mapping)
     except ClusterError:
         return  # told by the cluster's own finding
-    for problem in problems:
-        yield Finding("fail", "adapter", f"{problem.topic}: {problem.what}", problem.remedy)
-    if not problems:
-        yield Finding("ok", "adapter", f"{adapter.mapping} reads {', '.join(sorted(topics))}")
+    problems = [(f"{problem.topic}: {problem.what}", problem.remedy) for problem in found]
+    yield from _judged("adapter", problems, f"{adapter.mapping} reads {', '.join(sorted(topics))}")
 
 
 def examine_producers(kafka: KafkaSettings) -> Iterator[Finding]:
@@ -184,21 +184,20 @@ def examine_producers(kafka: KafkaSettings) -> Iterator[Finding]:
         records = newest_events(kafka)
     except ClusterError:
         return  # told by the cluster's own finding
-    problems = list(producers_mistakes(records, kafka.partitions))
-    for what, remedy in problems:
-        yield Finding("warn", "producers", what, remedy)
-    if not problems:
-        yield Finding("ok", "producers", f"the {len(records)} newest events are keyed, partitioned and timed right")
+    well = f"the {len(records)} newest events are keyed, partitioned and timed right"
+    yield from _judged("producers", producers_mistakes(records, kafka.partitions), well, bad="warn")
 
 
 def examine_codecs() -> Iterator[Finding]:
     """Yield whether both Kafka clients can read topics in every compression that a cluster may be set to."""
-    unreadable = unreadable_codecs()
-    for client, codec in unreadable:
-        remedy = f"install it with 'pip install \"{client}[{codec}]\"', as requirements.lock does"
-        yield Finding("fail", "codecs", f"{client} cannot read topics compressed with {codec}", remedy)
-    if not unreadable:
-        yield Finding("ok", "codecs", f"topics compressed with {', '.join(CODECS)} can be read")
+    problems = [
+        (
+            f"{client} cannot read topics compressed with {codec}",
+            f"install it with 'pip install \"{client}[{codec}]\"', as requirements.lock does",
+        )
+        for client, codec in unreadable_codecs()
+    ]
+    yield from _judged("codecs", problems, f"topics compressed with {', '.join(CODECS)} can be read")
 
 
 def examine_model(root: Path) -> Iterator[Finding]:
@@ -222,11 +221,9 @@ def examine_model(root: Path) -> Iterator[Finding]:
         problems = registry.verify(champion)
     except RegistryError as error:
         problems = [error_line(error)]
-    for problem in problems:
-        remedy = "restore its directory from a copy, or 'millstream models rollback' to another version"
-        yield Finding("fail", "model", f"champion {champion}: {problem}", remedy)
-    if not problems:
-        yield Finding("ok", "model", f"champion {champion} is what was published")
+    remedy = "restore its directory from a copy, or 'millstream models rollback' to another version"
+    told = [(f"champion {champion}: {problem}", remedy) for problem in problems]
+    yield from _judged("model", told, f"champion {champion} is what was published")
 
 
 def examine_releases(kafka: KafkaSettings, root: Path) -> Iterator[Finding]:
@@ -242,10 +239,8 @@ def examine_releases(kafka: KafkaSettings, root: Path) -> Iterator[Finding]:
     store = VersionStore(root)
     pointed = dict(store.aliases())
     found = [_disagreement(alias, released.get(alias), pointed.get(alias), store) for alias in ALIASES]
-    for what, remedy in filter(None, found):
-        yield Finding("fail", "releases", what, remedy)
-    if released and not any(found):
-        yield Finding("ok", "releases", "the topic says what the registry holds")
+    if released or any(found):
+        yield from _judged("releases", filter(None, found), "the topic says what the registry holds")
 
 
 def _disagreement(
@@ -274,7 +269,7 @@ def _disagreement(
 def examine_strategy(join: JoinSettings, scorer: ScorerSettings, trainer: TrainerSettings) -> Iterator[Finding]:
     """Yield whether the importance strategy gets what it is made for: these settings belong to different processes."""
     name = scorer.strategy
-    problems = []
+    problems: list[tuple[str, str]] = []
     if name == "delay_fnw" and not join.early_negative:
         remedy = "set MILLSTREAM_JOIN_EARLY_NEGATIVE=true, or choose another MILLSTREAM_SCORER_STRATEGY"
         problems.append(("its weights are for clicks that come after an early negative, and none are sent", remedy))
@@ -287,21 +282,19 @@ def examine_strategy(join: JoinSettings, scorer: ScorerSettings, trainer: Traine
     if name in {"recency", "density_ratio"} and trainer.replay_share == 0:
         remedy = "set MILLSTREAM_TRAINER_REPLAY_SHARE above 0, or choose another MILLSTREAM_SCORER_STRATEGY"
         problems.append(("it weighs replayed rows, and none are replayed", remedy))
-    for what, remedy in problems:
-        yield Finding("warn", "strategy", f"{name}: {what}", remedy)
-    if not problems:
-        yield Finding("ok", "strategy", f"{name} has what it needs")
+    told = [(f"{name}: {what}", remedy) for what, remedy in problems]
+    yield from _judged("strategy", told, f"{name} has what it needs", bad="warn")
 
 
 def examine_ports(ports: dict[str, int]) -> Iterator[Finding]:
     """Yield the ports on 127.0.0.1 that are taken: right for a process that runs, wrong for one to be started."""
-    taken = {name: port for name, port in ports.items() if _listens(port)}
-    for name, port in taken.items():
-        setting = "MILLSTREAM_SERVICE_PORT" if name == "service" else "MILLSTREAM_METRICS_PORT"
-        remedy = f"right if that process runs; else start it with {setting} set to another port"
-        yield Finding("warn", "ports", f"{name} {port} is taken", remedy)
-    if not taken:
-        yield Finding("ok", "ports", f"free: {', '.join(str(port) for port in ports.values())}")
+    problems = []
+    for name, port in ports.items():
+        if _listens(port):
+            setting = "MILLSTREAM_SERVICE_PORT" if name == "service" else "MILLSTREAM_METRICS_PORT"
+            remedy = f"right if that process runs; else start it with {setting} set to another port"
+            problems.append((f"{name} {port} is taken", remedy))
+    yield from _judged("ports", problems, f"free: {', '.join(map(str, ports.values()))}", bad="warn")
 
 
 def _listens(port: int) -> bool:
