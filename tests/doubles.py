@@ -1,8 +1,10 @@
 """Small real stand-ins: a tiny BERT with a tiny vocabulary, a clock moved by hand, and events made from a number."""
 
+import json
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
@@ -11,6 +13,7 @@ from tokenizers.processors import TemplateProcessing
 
 from scorer.model.bundle import ModelBundle
 from scorer.model.ctr_bert import CtrBert, CtrConfig
+from scorer.model.encoder import Encoder, EncoderConfig
 from scorer.model.feature_spec import FeatureSpec
 from scorer.model.features import TOKENIZER_FILE, Featurizer
 from scorer.model.numeric_statistics import NumericStatistics
@@ -53,6 +56,24 @@ def write_tiny_tokenizer(directory: Path) -> Path:
     )
     directory.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(directory / TOKENIZER_FILE))
+    return directory
+
+
+def write_tiny_bert(directory: Path, **changes: int) -> Path:
+    """Write a pretrained BERT of two narrow layers with that tokenizer and return its directory."""
+    config = {
+        "vocab_size": len(VOCABULARY),
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "max_position_embeddings": 64,
+    } | changes
+    write_tiny_tokenizer(directory)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        save_file(Encoder(EncoderConfig.of(config)).state_dict(), directory / "model.safetensors")
+    (directory / "config.json").write_text(json.dumps(config | {"model_type": "bert"}))
     return directory
 
 

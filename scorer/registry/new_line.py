@@ -10,9 +10,9 @@ from scorer.model.bundle import ModelBundle
 from scorer.model.ctr_bert import CtrBert
 from scorer.model.device import prepare_device
 from scorer.model.feature_spec import feature_spec
-from scorer.model.features import Featurizer
+from scorer.model.features import TOKENIZER_FILE, Featurizer
 from scorer.model.numeric_statistics import NumericStatistics
-from scorer.model.pretrained import save_tokenizer
+from scorer.model.pretrained import read_pretrained
 from scorer.model.settings import ModelSettings
 from scorer.registry.version_store import version_name
 
@@ -31,12 +31,14 @@ def start_line(settings: ModelSettings, line: str, directory: Path) -> ModelBund
         directory: Where its tokenizer is written; must last until the version is published.
 
     Raises:
-        ValueError: the settings ask for what the pretrained model does not have.
+        ValueError: the settings name no BERT that can be read, or ask for more than it has.
     """
     device = prepare_device(settings)
     torch.manual_seed(settings.seed)
-    model = CtrBert.from_pretrained(settings).to(device)
-    save_tokenizer(settings.pretrained, directory)
+    pretrained = read_pretrained(settings)
+    model = CtrBert.from_pretrained(pretrained, settings).to(device)
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / TOKENIZER_FILE).write_bytes(pretrained.tokenizer_json)
     return ModelBundle(
         model=model,
         featurizer=Featurizer(directory, feature_spec(settings), cached_segments=settings.cached_segments),

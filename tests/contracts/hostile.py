@@ -26,6 +26,8 @@ from scorer.evaluator.settings import EvaluatorSettings
 from scorer.evaluator.snapshot_file import Snapshot, read_snapshot, write_snapshot
 from scorer.evaluator.state import ProgressiveEvaluator
 from scorer.importance.rules import RuleError, load_rules
+from scorer.model.pretrained import read_pretrained
+from scorer.model.settings import ModelSettings
 from scorer.registry.version_files import write_version_files
 from scorer.registry.version_store import RegistryError, released_root
 from stream.adapter.mapping import Mapping, Source, read_mapping
@@ -42,7 +44,7 @@ from stream.play.recorded_log import LogError, read_log, write_events
 from stream.settings import JoinSettings, KafkaSettings
 from stream.unknown_fields import UnknownFields
 from tests.contracts.test_event_bytes import CLICK, EXAMPLES, IMPRESSION, LABELED, RELEASE
-from tests.doubles import tiny_registry
+from tests.doubles import tiny_registry, write_tiny_bert
 from tests.trainer.state.test_checkpoint import checkpoint
 from trainer.backtest.runs.arms import ArmError, read_arms
 from trainer.backtest.runs.beginning import KnownBeginning
@@ -256,6 +258,19 @@ def _version_file(name: str, read: Callable[[Any], object]) -> tuple[Callable[[P
             return read((registry, version))
 
     return lambda _: place()[2].read_bytes(), decode
+
+
+def _pretrained_file(name: str) -> tuple[Callable[[Path], bytes], Callable[[bytes, Path], object]]:
+    def place() -> tuple[Path, Path]:
+        _, directory = _lasting(write_tiny_bert)
+        return directory, directory / name
+
+    def decode(raw: bytes, _: Path) -> object:
+        directory, path = place()
+        with _put(raw, path):
+            return read_pretrained(ModelSettings(pretrained=str(directory)))
+
+    return lambda _: place()[1].read_bytes(), decode
 
 
 def _look_at(place: Any) -> object:
@@ -485,6 +500,11 @@ DECODERS: dict[str, list[Decoder]] = {
     ],
     "scorer/importance/rules.py": [
         Decoder("load_rules", _fixed(RULES_FILE), _in_file("rules.toml", load_rules), (RuleError,)),
+    ],
+    "scorer/model/pretrained.py": [
+        Decoder("a pretrained config", *_pretrained_file("config.json"), (ValueError,)),
+        Decoder("pretrained tensors", *_pretrained_file("model.safetensors"), (ValueError,)),
+        Decoder("a pretrained tokenizer", *_pretrained_file("tokenizer.json"), (ValueError,)),
     ],
     "scorer/registry/version_store.py": [
         Decoder("a manifest", *_version_file("manifest.json", _look_at), (RegistryError,)),

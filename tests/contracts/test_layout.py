@@ -82,7 +82,8 @@ def test_imports_stand_at_the_top_of_a_module_but_for_what_one_command_or_proces
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
         if any(isinstance(node, ast.Import | ast.ImportFrom) for node in ast.walk(function))
     }
-    assert nested == set()
+    # transformers converts what only it can read; imported above, it would slow down every process that has a model.
+    assert nested == {"scorer/model/pretrained.py"}
 
 
 def test_the_command_line_imports_nothing_by_a_string():

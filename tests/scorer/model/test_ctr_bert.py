@@ -1,6 +1,6 @@
 import pytest
 import torch
-from transformers import BertModel
+from transformers import BertConfig, BertModel
 
 from scorer.model.batch import collate
 from scorer.model.numeric_statistics import NumericStatistics
@@ -20,7 +20,7 @@ def reference_hidden(model, batch):
     """What transformers itself computes, padding and all."""
     sep = model.config.sep_token_id
     types = [[int(sep in ids[:place]) for place in range(len(ids))] for ids in batch.ids_BT.tolist()]
-    reference = BertModel(model.bert.config, add_pooling_layer=False).eval()
+    reference = BertModel(BertConfig(**model.config.bert), add_pooling_layer=False).eval()
     reference.load_state_dict(model.bert.state_dict())
     return reference(
         input_ids=batch.ids_BT, attention_mask=batch.mask_BT.long(), token_type_ids=torch.tensor(types)

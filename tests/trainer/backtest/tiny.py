@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from transformers import BertConfig, BertModel, logging
 
 from scorer.importance.settings import ImportanceSettings
 from scorer.model.settings import ModelSettings
 from scorer.settings import ScorerSettings
-from tests.doubles import COLOURS, THINGS, VOCABULARY, write_tiny_tokenizer
+from tests.doubles import COLOURS, THINGS
 from trainer.backtest.runs.arms import Arm
 from trainer.backtest.runs.predictions import Predictions
 from trainer.backtest.runs.results import Run
@@ -26,24 +25,6 @@ MODEL: dict[str, Any] = {
     "device": "cpu",
     "precision": "fp32",
 }
-
-
-def write_tiny_bert(directory: Path) -> Path:
-    """Write a BERT of two narrow layers as transformers does, and return its directory."""
-    logging.disable_progress_bar()
-    config = BertConfig(
-        vocab_size=len(VOCABULARY),
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=64,
-    )
-    BertModel(config).save_pretrained(directory)
-    write_tiny_tokenizer(directory)
-    special = {"cls_token": "[CLS]", "sep_token": "[SEP]", "unk_token": "[UNK]", "pad_token": "[PAD]"}
-    (directory / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "BertTokenizer"} | special))
-    return directory
 
 
 def write_log(path: Path, num_rows: int, *, click_rates: tuple[float, float] = (0.6, 0.1)) -> Path:
