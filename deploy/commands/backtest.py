@@ -23,16 +23,20 @@ SIMULATED_ROWS = 28_000
 _TABLE_WIDTH = 110
 """Columns of the table that is printed: folded numbers are hard to compare."""
 
+Log = Annotated[Path | None, typer.Argument(help="A recorded log: .jsonl, .jsonl.gz or .parquet.")]
+Simulate = Annotated[DriftKind | None, typer.Option(help="A simulated shop instead of a log.")]
+Strategies = Annotated[
+    str | None, typer.Option(help="Importance strategies, comma separated; uniform,gradnorm_is by default.")
+]
+
 app = typer.Typer()
 
 
 @app.command()
 def backtest(
-    log: Annotated[Path | None, typer.Argument(help="A recorded log: .jsonl, .jsonl.gz or .parquet.")] = None,
-    simulate: Annotated[DriftKind | None, typer.Option(help="A simulated shop instead of a log.")] = None,
-    strategies: Annotated[
-        str | None, typer.Option(help="Importance strategies, comma separated; uniform,gradnorm_is by default.")
-    ] = None,
+    log: Log = None,
+    simulate: Simulate = None,
+    strategies: Strategies = None,
     budget: Annotated[
         float | None, typer.Option(min=0.001, max=1.0, help="Expected share of rows that are learned.")
     ] = None,
@@ -63,13 +67,7 @@ def backtest(
     Example: millstream backtest --simulate sudden --arms arms.toml --out turn
     """
     source = log_or_shop("backtest", log, simulate)
-    beside_arms = strategies is not None or budget is not None or not gate
-    if arms is not None and beside_arms:
-        message = f"--arms {arms} says what every arm does; set strategy, budget and gate there, not beside it"
-        raise ValueError(message)
-    if ctr is not None and simulate is None:
-        message = f"--ctr {ctr} is of a simulated shop, but {log} is a log with clicks of its own; leave it out"
-        raise ValueError(message)
+    _refuse_contradictions(source, ctr, arms, beside_arms=strategies is not None or budget is not None or not gate)
     chosen = _arms(arms, strategies, budget, gate=gate)
     from trainer.backtest.runs.streams import recorded_stream, simulated_stream
 
@@ -99,6 +97,17 @@ def log_or_shop(command: str, log: Path | None, simulate: DriftKind | None) -> P
         )
         raise ValueError(message)
     return named[0]
+
+
+def _refuse_contradictions(
+    source: Path | DriftKind, ctr: float | None, arms: Path | None, *, beside_arms: bool
+) -> None:
+    if arms is not None and beside_arms:
+        message = f"--arms {arms} says what every arm does; set strategy, budget and gate there, not beside it"
+        raise ValueError(message)
+    if ctr is not None and isinstance(source, Path):
+        message = f"--ctr {ctr} is of a simulated shop, but {source} is a log with clicks of its own; leave it out"
+        raise ValueError(message)
 
 
 def _arms(file: Path | None, strategies: str | None, budget: float | None, *, gate: bool) -> "list[Arm]":

@@ -5,16 +5,15 @@ from typing import Annotated, Any
 
 import typer
 
-from deploy.commands.backtest import log_or_shop
-from stream.simulator.drift_kind import DriftKind
+from deploy.commands.backtest import Log, Simulate, log_or_shop
 
 app = typer.Typer()
 
 
 @app.command()
 def tune(
-    log: Annotated[Path | None, typer.Argument(help="A recorded log: .jsonl, .jsonl.gz or .parquet.")] = None,
-    simulate: Annotated[DriftKind | None, typer.Option(help="A simulated shop instead of a log.")] = None,
+    log: Log = None,
+    simulate: Simulate = None,
     limit: Annotated[int, typer.Option(min=1000, help="Impressions of a trial, from the first.")] = 20_000,
     trials: Annotated[int, typer.Option(min=1, help="Backtests; the first has the present settings.")] = 20,
     out: Annotated[Path, typer.Option(help="The settings file to write.")] = Path("tuned.toml"),
