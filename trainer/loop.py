@@ -257,8 +257,8 @@ class Trainer:
     def _obey(self, command: Command) -> CommandResult:
         try:
             message = {
-                "pause": self._pause,
-                "resume": self._resume,
+                "pause": self._pause_or_resume,
+                "resume": self._pause_or_resume,
                 "rollback": self._serving.roll_back,
                 "resume_promotions": self._serving.resume_promotions,
             }[command.action](command)
@@ -266,13 +266,10 @@ class Trainer:
             return CommandResult(command_id=command.command_id, done=False, message=str(error))
         return CommandResult(command_id=command.command_id, done=True, message=message)
 
-    def _pause(self, _command: Command) -> str:
-        self.line.state = self.line.state.with_pause(paused=True)
-        return f"paused after update {self.line.state.update}; the scorers serve on"
-
-    def _resume(self, _command: Command) -> str:
-        self.line.state = self.line.state.with_pause(paused=False)
-        return f"resumed after update {self.line.state.update}"
+    def _pause_or_resume(self, command: Command) -> str:
+        state = self.line.state = self.line.state.with_pause(paused=command.action == "pause")
+        done = f"{command.action}d after update {state.update}"
+        return f"{done}; the scorers serve on" if state.paused else done
 
     def _show_state(self) -> None:
         state = self.line.state

@@ -45,6 +45,7 @@ from stream.settings import JoinSettings, KafkaSettings
 from stream.unknown_fields import UnknownFields
 from tests.contracts.test_event_bytes import CLICK, EXAMPLES, IMPRESSION, LABELED, RELEASE
 from tests.doubles import tiny_registry, write_tiny_bert
+from tests.trainer.rig import read_segments
 from tests.trainer.state.test_checkpoint import checkpoint
 from trainer.backtest.runs.arms import ArmError, read_arms
 from trainer.backtest.runs.beginning import KnownBeginning
@@ -56,7 +57,6 @@ from trainer.learning.replay_buffer import ReplayBuffer
 from trainer.promotion.commands import Command, decode_command
 from trainer.settings import TrainerSettings
 from trainer.state.checkpoint import CheckpointError, CheckpointStore, current_line
-from trainer.state.ledger_chain import read_segments
 from trainer.state.ledger_segments import LedgerRow, SegmentReference, write_segment
 from trainer.state.plan import Plan, PlanStore
 from trainer.tuning.settings_file import write_settings_file

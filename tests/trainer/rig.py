@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 from prometheus_client import CollectorRegistry
 from safetensors.torch import save
 
@@ -25,6 +26,8 @@ from trainer.settings import GateSettings, TrainerSettings
 from trainer.state.checkpoint import checkpoint_store, current_line, set_current_line
 from trainer.state.contract import contract_of
 from trainer.state.failpoints import Failpoints
+from trainer.state.ledger_chain import chain_tables
+from trainer.state.ledger_segments import SCHEMA, SegmentReference
 from trainer.state.line_state import Knowledge, LineState
 from trainer.state.line_stores import LineStores
 
@@ -99,6 +102,11 @@ class MemoryLog:
 
     def commit(self, offsets: Mapping[int, int]) -> None:
         self.committed = dict(offsets)
+
+
+def read_segments(directory: Path, last: SegmentReference | None) -> pa.Table:
+    """Return every row of the chain of ledger segments that ends in `last`, oldest update first."""
+    return pa.concat_tables([SCHEMA.empty_table(), *chain_tables(directory, last)])
 
 
 class MemoryInbox:

@@ -158,9 +158,7 @@ class KafkaExampleSource:
         letter = dead_letter(raw.key, raw.value, headers)
         if self._producer is None:
             self._producer = KafkaProducer(**self._kafka.client_options(), acks="all", max_request_size=2 * 1024 * 1024)
-        topic = topic_name("dead-letters", self._kafka)
-        sent = self._producer.send(topic, key=letter.key, value=letter.value, headers=list(letter.headers.items()))
-        sent.get(timeout=_SEND_SECONDS)
+        _send(self._producer, letter, self._kafka)
 
     def _at(self, partition: int) -> TopicPartition:
         return TopicPartition(self._topic, partition)
@@ -170,10 +168,8 @@ def write_dead_letters(kafka: KafkaSettings, letters: Sequence[Record]) -> None:
     """Send dead letters, and return when they are confirmed."""
     producer = KafkaProducer(**kafka.client_options(), acks="all")
     try:
-        topic = topic_name("dead-letters", kafka)
         for letter in letters:
-            headers = list(letter.headers.items())
-            producer.send(topic, key=letter.key, value=letter.value, headers=headers).get(timeout=_SEND_SECONDS)
+            _send(producer, letter, kafka)
     finally:
         producer.close(timeout=_SEND_SECONDS)
 
@@ -211,3 +207,8 @@ def partitions_of(consumer: KafkaConsumer, topic: str, kafka: KafkaSettings) -> 
         message = f"topic {topic} does not exist at {kafka.bootstrap}; run 'millstream topics apply'"
         raise SourceError(message)
     return sorted(partitions)
+
+
+def _send(producer: Any, letter: Record, kafka: KafkaSettings) -> None:
+    headers, topic = list(letter.headers.items()), topic_name("dead-letters", kafka)
+    producer.send(topic, key=letter.key, value=letter.value, headers=headers).get(timeout=_SEND_SECONDS)

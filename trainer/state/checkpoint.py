@@ -9,7 +9,7 @@
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -65,7 +65,7 @@ class Checkpoint:
     tensors: Mapping[str, Tensor]
     replay: bytes = b""
     name: str = ""
-    damaged: tuple[str, ...] = field(default=())
+    damaged: tuple[str, ...] = ()
 
 
 class CheckpointStore:
@@ -121,7 +121,7 @@ class CheckpointStore:
                 damaged.append(str(error))
                 structlog.get_logger(__name__).error("checkpoint_damaged", checkpoint=name, message=str(error))
                 continue
-            return Checkpoint(loaded.state, loaded.tensors, loaded.replay, name, tuple(damaged))
+            return replace(loaded, damaged=tuple(damaged))
         found = f"all {len(damaged)} are damaged ({damaged[0]})" if damaged else "there is none"
         message = f"no usable checkpoint in {self._directory}: {found}; start a new line with `millstream models init`"
         raise CheckpointError(message)

@@ -17,7 +17,6 @@ import structlog
 
 from trainer.state.failpoints import Failpoints
 from trainer.state.ledger_segments import (
-    SCHEMA,
     SegmentHeader,
     SegmentReference,
     header_after,
@@ -97,15 +96,6 @@ def chain_tables(
         damaged(str(error))
     for source in reversed(sources):
         yield from segment_tables(source)
-
-
-def read_segments(directory: Path, last: SegmentReference | None) -> pa.Table:
-    """Return every row of the chain that ends in `last`, oldest update first.
-
-    Raises:
-        ValueError: a segment is missing or is not the one that was referenced.
-    """
-    return pa.concat_tables([SCHEMA.empty_table(), *chain_tables(directory, last)])
 
 
 def _back_from(directory: Path, last: SegmentReference, count: int | None = None) -> list[SegmentReference]:

@@ -3,8 +3,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from stream.disk.durable_files import sha256
+from tests.trainer.rig import read_segments
 from trainer.state.failpoints import Failpoints
-from trainer.state.ledger_chain import FAN_IN, TOP_LEVEL, chain_tables, merge_segments, read_segments, sweep_segments
+from trainer.state.ledger_chain import FAN_IN, TOP_LEVEL, chain_tables, merge_segments, sweep_segments
 from trainer.state.ledger_segments import SCHEMA, LedgerRow, SegmentReference, write_segment
 
 

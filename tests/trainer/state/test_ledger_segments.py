@@ -1,6 +1,6 @@
 import pytest
 
-from trainer.state.ledger_chain import read_segments
+from tests.trainer.rig import read_segments
 from trainer.state.ledger_segments import LedgerRow, SegmentReference, write_segment
 
 

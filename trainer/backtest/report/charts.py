@@ -59,7 +59,16 @@ def stream_charts(runs_of: Runs, turns: Sequence[int]) -> list[Chart]:
         turns: Places in the stream where tastes turn.
     """
     charts = [
-        _auc_chart(runs_of, turns),
+        _score_chart(
+            runs_of,
+            turns,
+            auc,
+            title="AUC",
+            caption="Progressive: every row is scored before anything learns from it. Dashed: version 1, which never "
+            "learns on.",
+            level=0.5,
+            limit="click_probability",
+        ),
         _score_chart(
             runs_of,
             turns,
@@ -147,25 +156,6 @@ _ROUND_CHARTS: tuple[tuple[str, str, dict[str, Callable[[Round], float | None]]]
 )
 
 
-def _auc_chart(runs_of: Runs, turns: Sequence[int]) -> Chart:
-    with mpl.rc_context(_STYLE):
-        figure, axes = _figure()
-        limits = [score_curve(runs, "click_probability", auc) for runs in runs_of.values()]
-        if not limits[0].is_empty:
-            axes.plot(limits[0].row, limits[0].value, color=_GREY, linestyle=":", label="best possible")
-        _draw_frozen(axes, runs_of, auc)
-        for place, (name, runs) in enumerate(runs_of.items()):
-            _draw(axes, score_curve(runs, "z_live", auc), _colour(place), name)
-        axes.axhline(0.5, color=_GREY, linewidth=0.5)
-        _finish(axes, turns)
-        return Chart(
-            title="AUC",
-            caption="Progressive: every row is scored before anything learns from it. Dashed: version 1, which never "
-            "learns on.",
-            svg=_svg(figure),
-        )
-
-
 def _score_chart(
     runs_of: Runs,
     turns: Sequence[int],
@@ -174,9 +164,13 @@ def _score_chart(
     title: str,
     caption: str,
     level: float | None = None,
+    limit: str | None = None,
 ) -> Chart:
     with mpl.rc_context(_STYLE):
         figure, axes = _figure()
+        if limit is not None:
+            curve = score_curve(next(iter(runs_of.values())), limit, metric)
+            _draw(axes, curve, _GREY, "best possible", ":")
         _draw_frozen(axes, runs_of, metric)
         for place, (name, runs) in enumerate(runs_of.items()):
             _draw(axes, score_curve(runs, "z_live", metric), _colour(place), name)

@@ -30,11 +30,6 @@ class Curve:
     row: Doubles
     value: Doubles
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether no point is defined."""
-        return bool(np.isnan(self.value).all())
-
 
 def score_curve(runs: Sequence[Run], score: str, metric: Metric) -> Curve:
     """Return a metric of one of the scores in `Predictions` along the stream.

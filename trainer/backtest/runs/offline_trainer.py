@@ -7,7 +7,7 @@ from scorer.engine.engine import Engine
 from scorer.importance.stability import Stability
 from stream.events import GateResult
 from trainer.learning.probe import ProbeSet
-from trainer.line import LearnReport, ModelLine, PlanRows, weights_of
+from trainer.line import ModelLine, PlanRows, weights_of
 from trainer.plans.example_record import ExampleRecord
 from trainer.plans.planner import cut_plan
 from trainer.promotion.policy import is_to_be_judged
@@ -70,10 +70,6 @@ class OfflineTrainer:
         champion = self._live.bundle
         knowledge, weights = self._champion_knowledge, self._champion
         return Decision(result, judged, line.restore_weights(champion.version, knowledge, weights, champion.statistics))
-
-    def learn(self, rows: PlanRows, plan: Plan) -> LearnReport:
-        """Learn what is selected of a plan."""
-        return self.line.learn(rows, plan)
 
     def look(self, rows: PlanRows, plan: Plan) -> Stability | None:
         """Return how stable the importance of the probe's rows is after a plan; None when it is not their turn."""

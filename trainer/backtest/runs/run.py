@@ -153,7 +153,7 @@ def _play(scorer: OfflineScorer, trainer: OfflineTrainer, on_round: OnRound) -> 
             plan, rows = trainer.admit(scored.record)
             decision = trainer.decide(rows, plan)
             scoring = ahead.submit(scorer.score)
-            report = trainer.learn(rows, plan)
+            report = trainer.line.learn(rows, plan)
             predictions.append(scored.predictions(rows.first_copies))
             rounds.append(
                 round_of(

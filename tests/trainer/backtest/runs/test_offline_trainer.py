@@ -20,7 +20,7 @@ def step(parts):
     parts.scorer.read()
     plan, rows = parts.trainer.admit(parts.scorer.score().record)
     decision = parts.trainer.decide(rows, plan)
-    parts.trainer.learn(rows, plan)
+    parts.trainer.line.learn(rows, plan)
     return decision
 
 
@@ -118,6 +118,6 @@ def test_the_probe_is_looked_at_when_it_is_its_turn(bert, stream, tmp_path):
         parts.scorer.read()
         plan, rows = parts.trainer.admit(parts.scorer.score().record)
         parts.trainer.decide(rows, plan)
-        parts.trainer.learn(rows, plan)
+        parts.trainer.line.learn(rows, plan)
         looks.append(parts.trainer.look(rows, plan))
     assert [look is None for look in looks] == [True, True, True, False]

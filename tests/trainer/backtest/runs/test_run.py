@@ -50,7 +50,7 @@ def test_learning_ahead_of_scoring_gives_the_bits_of_the_serial_order(bert, stre
     while (scored := parts.scorer.score()) is not None:
         plan, rows = parts.trainer.admit(scored.record)
         parts.trainer.decide(rows, plan)
-        parts.trainer.learn(rows, plan)
+        parts.trainer.line.learn(rows, plan)
         z_live += [row.live.z for row in scored.record.rows]
         parts.scorer.read()
     assert result.predictions.z_live.tolist() == z_live
@@ -74,7 +74,7 @@ def test_it_learns_and_serves_as_the_live_trainer_does(bert, stream, tmp_path):
         records.append(scored.record)
         plan, rows = parts.trainer.admit(scored.record)
         parts.trainer.decide(rows, plan)
-        parts.trainer.learn(rows, plan)
+        parts.trainer.line.learn(rows, plan)
         parts.scorer.read()
     rig = Rig(tmp_path / "live", records, settings=arm.trainer, gate=arm.gate)
     rig.run_to_end()
