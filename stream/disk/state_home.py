@@ -7,7 +7,7 @@ from typing import Literal
 Kept = Literal["registry", "trainer", "evaluator", "faust", "ledgers", "kafka", "demo"]
 
 OWNERS: dict[Kept, str] = {
-    "registry": "the trainer, and `millstream models`, write model versions here; scorer and service read them",
+    "registry": "the trainer, and `millstream models init`, write model versions here; scorer and service read them",
     "trainer": "the trainer alone: checkpoints, plans and ledger of each model line, and which line is live",
     "evaluator": "the evaluator alone: its snapshot",
     "faust": "each worker of stream, adapter and scorer: a directory of its group and instance, held while it runs",

@@ -1,4 +1,4 @@
-"""README is held to the code. `python tests/contracts/test_readme.py` rewrites its tables of settings and metrics."""
+"""What the READMEs show of commands, targets, settings and files is there."""
 
 import re
 import tomllib
@@ -25,8 +25,12 @@ from stream.play.metrics import ShopMetrics
 from trainer.metrics import TrainerMetrics
 
 ROOT = Path(__file__).parents[2]
-README = ROOT / "README.md"
 PACKAGES = ("stream", "scorer", "trainer", "deploy")
+PAGES = [ROOT / "README.md", *(ROOT / package / "README.md" for package in PACKAGES)]
+MAX_FRONT_LINES = 150
+"""The front page is read in one go."""
+MAX_LINES = 150
+"""Of a folder's page, what is held to the code aside."""
 
 
 METRICS = {
@@ -60,7 +64,7 @@ def settings_groups() -> list[type[MillstreamSettings]]:
     ]
 
 
-def settings_table() -> str:
+def settings_table(package: str) -> str:
     rows = [
         (
             f"`{group.model_config['env_prefix']}{name.upper()}`",
@@ -68,6 +72,7 @@ def settings_table() -> str:
             field.description or "",
         )
         for group in settings_groups()
+        if group.__module__.partition(".")[0] == package
         for name, field in group.model_fields.items()
     ]
     return table(("variable", "default", "what it sets"), rows)
@@ -82,9 +87,9 @@ def shown(default: Any) -> str:
     return f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
 
 
-def metrics_table() -> str:
+def metrics_table(package: str) -> str:
     rows = []
-    for process in METRICS:
+    for process in (process for process, kind in METRICS.items() if kind.__module__.partition(".")[0] == package):
         for family in shown_by(process).collect():
             labels = sorted({name for sample in family.samples for name in sample.labels} - {"le"})
             name = f"{family.name}_total" if family.type == "counter" else family.name
@@ -136,34 +141,32 @@ def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in escaped)
 
 
-TABLES = {"settings": settings_table, "metrics": metrics_table}
-
-
 def block(name: str) -> re.Pattern[str]:
     return re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- /{name} -->)", re.DOTALL)
 
 
-def rewrite() -> None:
-    text = README.read_text()
-    for name, make in TABLES.items():
-        made = f"\n{make()}\n\n"
-        text, count = block(name).subn(lambda _match, made=made: made, text)
-        if count != 1:
-            message = f"README.md has {count} blocks '<!-- {name} -->' to '<!-- /{name} -->' instead of 1"
-            raise ValueError(message)
-    README.write_text(text)
-
-
 def code() -> list[str]:
-    """Return every line of code that README shows, in fences and in the text."""
+    """Return every line of code that the pages show, in fences and in the text."""
     fence = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
-    lines = [line for body in fence.findall(README.read_text()) for line in body.splitlines()]
-    spans = re.findall(r"`([^`]+)`", fence.sub("", README.read_text()))
+    texts = [path.read_text() for path in PAGES]
+    lines = [line for text in texts for body in fence.findall(text) for line in body.splitlines()]
+    spans = [span for text in texts for span in re.findall(r"`([^`]+)`", fence.sub("", text))]
     return lines + [" ".join(span.split()) for span in spans]
 
 
+def links(path: Path) -> list[str]:
+    """Return what a page links within the project."""
+    return [link for link in re.findall(r"\]\(([^)\s]+)", path.read_text()) if "://" not in link]
+
+
+def anchors(path: Path) -> set[str]:
+    """Return the names of a page's headings, as a link writes them."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
 def shown_commands() -> list[str]:
-    """Return every `millstream ...` that README shows, alternatives behind a bar as commands of their own."""
+    """Return every `millstream ...` that a page shows, alternatives behind a bar as commands of their own."""
     found = []
     for line in code():
         for text in re.findall(r"(?<![\w./-])millstream ([a-z][^#&`]*)", line):
@@ -184,10 +187,12 @@ def find_command(words: list[str]) -> tuple[Any, list[str]]:
     return command, words
 
 
-@pytest.mark.parametrize("name", TABLES)
-def test_a_table_of_readme_is_what_the_code_says(name: str):
-    found = block(name).findall(README.read_text())
-    assert found == [f"\n{TABLES[name]()}\n\n"], "run `python tests/contracts/test_readme.py` to write it anew"
+def test_the_front_page_is_read_in_one_go_and_the_others_in_a_sitting():
+    front, *pages = PAGES
+    assert len(front.read_text().splitlines()) <= MAX_FRONT_LINES
+    held = re.compile(r"<!-- (\w+) -->\n.*?<!-- /\1 -->", re.DOTALL)
+    long = {page.parent.name: len(held.sub("", page.read_text()).splitlines()) for page in pages}
+    assert {name: lines for name, lines in long.items() if lines > MAX_LINES} == {}
 
 
 def test_every_setting_says_what_it_sets():
@@ -208,17 +213,21 @@ def test_a_metric_is_named_after_its_process_and_says_what_it_shows(process: str
         assert family.samples, f"{family.name} shows no sample, so its labels are unknown"
 
 
-def test_every_file_that_readme_links_exists():
-    links = re.findall(r"\]\(([^)#\s]+)", README.read_text())
-    assert [link for link in links if "://" not in link and not (ROOT / link).exists()] == []
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.parent.name)
+def test_every_file_and_heading_that_a_page_links_exists(path: Path):
+    for link in links(path):
+        name, _, anchor = link.partition("#")
+        target = path.parent / name if name else path
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
 
 
-def test_readme_shows_commands():
+def test_the_pages_show_commands():
     assert "models init" in shown_commands()
 
 
 @pytest.mark.parametrize("text", shown_commands())
-def test_every_command_that_readme_shows_exists(text: str):
+def test_every_command_that_a_page_shows_exists(text: str):
     command, words = find_command(text.split())
     known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     assert {word.partition("=")[0] for word in words if word.startswith("--")} <= known
@@ -229,7 +238,7 @@ def test_a_command_that_does_not_exist_is_found_out():
         find_command(["models", "warm_start"])
 
 
-def test_every_make_target_and_variable_that_readme_shows_exists():
+def test_every_make_target_and_variable_that_a_page_shows_exists():
     makefile = (ROOT / "Makefile").read_text()
     for line in code():
         for target, rest in re.findall(r"(?<![\w-])make ([a-z]+)([^#]*)", line):
@@ -238,21 +247,18 @@ def test_every_make_target_and_variable_that_readme_shows_exists():
                 assert f"$({variable})" in makefile, f"make {target} {variable}="
 
 
-def test_every_variable_that_readme_shows_is_read():
+def test_every_variable_that_a_page_shows_is_read():
     known = {
         f"{group.model_config['env_prefix']}{name.upper()}"
         for group in settings_groups()
         for name in group.model_fields
     }
     known |= {name for _, text in sources() for name in re.findall(r'environ\.get\("(MILLSTREAM_\w+)"', text)}
-    assert set(re.findall(r"MILLSTREAM_[A-Z_]+[A-Z]", README.read_text())) <= known
+    shown = {name for path in PAGES for name in re.findall(r"MILLSTREAM_[A-Z_]+[A-Z]", path.read_text())}
+    assert shown <= known
 
 
 def test_the_changelog_tells_of_this_version():
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     changelog = (ROOT / "CHANGELOG.md").read_text()
     assert f"## [{version}]" in changelog or "## [Unreleased]" in changelog
-
-
-if __name__ == "__main__":
-    rewrite()
