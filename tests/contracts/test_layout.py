@@ -2,6 +2,9 @@
 
 import ast
 import subprocess
+from collections import Counter
+from collections.abc import Mapping
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -23,6 +26,9 @@ ROOT_ENTRIES = {
 }
 NAMELESS = {"utils", "util", "common", "helpers", "helper", "base", "manager", "misc"}
 MAX_MODULE_LINES = 350
+MAX_MODULES = 12
+"""Of a folder: more than a reader keeps in mind. One kind of thing, many times over, is the exception."""
+MANY_OF_A_KIND = {"scorer/importance", "trainer/backtest/runs"}
 
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
@@ -62,6 +68,37 @@ def test_an_init_is_one_docstring():
 def test_every_package_has_an_init():
     without = {relative(path.parent) for path in MODULES if not (path.parent / "__init__.py").exists()}
     assert without == set()
+
+
+def test_no_folder_holds_more_modules_than_one_keeps_in_mind():
+    counts = Counter(relative(path.parent) for path in MODULES if path.name != "__init__.py")
+    assert {
+        folder: count for folder, count in counts.items() if count > MAX_MODULES and folder not in MANY_OF_A_KIND
+    } == {}
+
+
+def test_neither_modules_nor_folders_import_in_a_circle():
+    """A module on the ground floor of a package stands for itself: there the rooms meet."""
+    names = {relative(path).removesuffix(".py").removesuffix("/__init__").replace("/", "."): path for path in MODULES}
+    edges = [(name, target) for name, path in names.items() for target in targets(path, names) if target != name]
+    rooms = {name: relative(path.parent) if "/" in relative(path.parent) else name for name, path in names.items()}
+    for places in ({name: name for name in names}, rooms):
+        graph: dict[str, set[str]] = {place: set() for place in places.values()}
+        for name, target in edges:
+            if places[name] != places[target]:
+                graph[places[name]].add(places[target])
+        TopologicalSorter(graph).prepare()  # says which stand in a circle
+
+
+def targets(path: Path, names: Mapping[str, Path]) -> set[str]:
+    """Return the modules of the project that one imports."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    found = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            members = {f"{node.module}.{alias.name}" for alias in node.names} & names.keys()
+            found |= members or {node.module}
+    return found & names.keys()
 
 
 def test_only_the_edges_import_faust():
