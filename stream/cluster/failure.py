@@ -48,11 +48,12 @@ def failure_line(  # noqa: PLR0911 (one return is one cause)
             f"TLS to {where} failed ({str(cause).rpartition('Handshake failed: ')[2]}); check "
             "MILLSTREAM_KAFKA_SECURITY_PROTOCOL and MILLSTREAM_KAFKA_SSL_CAFILE, _SSL_CERTFILE and _SSL_KEYFILE"
         )
-    if cause is not error and kafka.security_protocol.startswith("SASL_"):  # brokers may just hang up on a password
+    # Brokers may just hang up; and kafka-python drops an answer that it reads together with the end of the connection.
+    if cause is not error and kafka.security_protocol.startswith("SASL_"):
         return (
             f"{where} refused the credentials of SASL user {kafka.sasl_username!r}, or does not talk "
-            f"{kafka.security_protocol} ({cause}); check MILLSTREAM_KAFKA_SASL_USERNAME, "
-            "MILLSTREAM_KAFKA_SASL_PASSWORD and MILLSTREAM_KAFKA_SECURITY_PROTOCOL"
+            f"{kafka.security_protocol} or {kafka.sasl_mechanism} ({cause}); check MILLSTREAM_KAFKA_SASL_USERNAME, "
+            "MILLSTREAM_KAFKA_SASL_PASSWORD, MILLSTREAM_KAFKA_SASL_MECHANISM and MILLSTREAM_KAFKA_SECURITY_PROTOCOL"
         )
     if causes:
         return (

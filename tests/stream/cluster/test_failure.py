@@ -1,6 +1,7 @@
 """What keeps a client from a cluster is told by name: on one real broker with a listener for each way to fail."""
 
 import logging
+import re
 import socket
 
 import pytest
@@ -124,7 +125,8 @@ def test_a_wrong_password_is_an_authentication_error_that_names_the_settings(add
 def test_a_mechanism_that_the_broker_has_not_is_named(addresses: dict[str, str]):
     said = failure(sasl(addresses, sasl_mechanism="SCRAM-SHA-512"))
 
-    assert "does not take SASL SCRAM-SHA-512" in said
+    # The client may lose the broker's answer, and know only that it hung up.
+    assert re.search("does not t(ake SASL|alk SASL_PLAINTEXT or) SCRAM-SHA-512", said)
     assert "MILLSTREAM_KAFKA_SASL_MECHANISM" in said
 
 
