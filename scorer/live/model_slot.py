@@ -10,8 +10,6 @@ from torch import Tensor
 from scorer.engine.engine import Engine, forward_rows
 from scorer.engine.golden import golden_inputs, golden_problem, golden_z
 from scorer.model.bundle import ModelBundle
-from scorer.model.numeric_statistics import NumericStatistics
-from scorer.model.settings import Precision
 from scorer.registry.manifest import Manifest
 from scorer.registry.registry import ModelRegistry
 from scorer.registry.version_files import SHARED_FILES
@@ -36,20 +34,13 @@ class StagedVersion:
     """A version that passed every check and can be switched in at once.
 
     Attributes:
-        version: Its name.
+        bundle: The version around the live model, whose tensors are not its own before the switch. Its precision is
+            that of its line: another line's version may be shaped alike and computed otherwise.
         tensors: The tensors that differ between versions of a line, on the live model's device.
-        statistics: Of the numeric features.
-        precision: Arithmetic of its line: another line's version may be shaped alike and computed otherwise.
-        digests: sha256 by file name.
-        digest: sha256 of its manifest.
     """
 
-    version: str
-    digest: str
+    bundle: ModelBundle
     tensors: Mapping[str, Tensor]
-    statistics: NumericStatistics
-    precision: Precision
-    digests: Mapping[str, str]
 
 
 class ModelSlot:
@@ -77,7 +68,6 @@ class ModelSlot:
     def __init__(self, bundle: ModelBundle, settings: ScorerSettings) -> None:
         self.engine = Engine(bundle, settings)
         self.previous: StagedVersion | None = None
-        self.results = dict.fromkeys(SWAP_RESULTS, 0)
         self._lock = Lock()
 
     @property
@@ -91,46 +81,9 @@ class ModelSlot:
         Raises:
             SwapError: it may not serve.
         """
-        try:
-            return self._prepare(release, registry)
-        except SwapError as error:
-            self.results[error.reason] += 1
-            raise
-
-    def switch(self, staged: StagedVersion) -> None:
-        """Make a staged version, or `previous`, the live one (steps 7 and 8)."""
-        with self._lock:
-            live = self.engine.bundle
-            if staged.version == live.version:
-                self.results["unchanged"] += 1
-                return
-            state = live.model.state_dict()
-            kept = {name: state[name].clone() for name in staged.tensors}  # 7
-            previous = StagedVersion(
-                version=live.version,
-                digest=live.digest,
-                tensors=kept,
-                statistics=live.statistics,
-                precision=live.precision,
-                digests=live.digests,
-            )
-            new = replace(
-                live,
-                version=staged.version,
-                digest=staged.digest,
-                statistics=staged.statistics,
-                precision=staged.precision,
-                digests=staged.digests,
-            )
-            self.engine.replace(new, staged.tensors)  # 8
-            self.previous = previous
-            self.results["switched"] += 1
-
-    def _prepare(self, release: ModelRelease, registry: ModelRegistry) -> StagedVersion:
         live = self.engine.bundle
-        previous = self.previous
-        if previous is not None and (previous.version, previous.digest) == (release.version, release.digest):
-            return previous
+        if (old := self.previous) and (old.bundle.version, old.bundle.digest) == (release.version, release.digest):
+            return old
         try:
             _check_digest(release, registry)  # 1
             manifest = registry.manifest(release.version)
@@ -150,14 +103,19 @@ class ModelSlot:
         if not np.isfinite(z).all() or not np.isfinite(hidden_norm).all():
             message = f"version {release.version}: its scores in {candidate.precision} are not finite"
             raise SwapError("not_finite", message)
-        return StagedVersion(
-            version=release.version,
-            digest=candidate.digest,
-            tensors={name: parameter.detach() for name, parameter in trained.items()},
-            statistics=candidate.statistics,
-            precision=candidate.precision,
-            digests=candidate.digests,
-        )
+        tensors = {name: parameter.detach() for name, parameter in trained.items()}
+        return StagedVersion(replace(candidate, model=live.model), tensors)
+
+    def switch(self, staged: StagedVersion) -> None:
+        """Make a staged version, or `previous`, the live one (steps 7 and 8)."""
+        with self._lock:
+            live = self.engine.bundle
+            if staged.bundle.version == live.version:
+                return
+            state = live.model.state_dict()
+            previous = StagedVersion(live, {name: state[name].clone() for name in staged.tensors})  # 7
+            self.engine.replace(staged.bundle, staged.tensors)  # 8
+            self.previous = previous
 
 
 def _check_digest(release: ModelRelease, registry: ModelRegistry) -> None:

@@ -235,10 +235,8 @@ def run(process: Process) -> None:
         process.show_metrics()
         loader = ReleaseLoader(ModelSettings())
         follower = ReleaseFollower(kafka, metrics.model.unusable_releases.inc)
-        bundle, releases = loader.wait_for_champion(follower, follower.catch_up())
-        models = held.enter_context(
-            LiveModels(bundle, follower, releases, loader=loader, settings=settings, metrics=metrics.model).following()
-        )
+        models = LiveModels.wait(follower, follower.catch_up(), loader=loader, settings=settings, metrics=metrics.model)
+        held.enter_context(models.following())
         scoring = Scoring(models.roles, strategy, frozen_share=settings.frozen_share)
         scoring.remember(recent_examples(kafka, REMEMBERED_ROWS))
         run_app(create_scorer_app(kafka, settings, models, scoring, metrics), process.name)

@@ -4,6 +4,7 @@ import signal
 import socket
 import time
 from collections.abc import MutableMapping
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -17,23 +18,11 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scorer.live.first_champion import FirstChampion
+from scorer.live.live_models import LiveModels
 from scorer.live.release_loader import ReleaseLoader
 from scorer.measures.log_loss import sigmoid
 from scorer.model.settings import ModelSettings
-from scorer.serving.messages import (
-    ErrorBody,
-    ErrorResponse,
-    ModelResponse,
-    RankedItem,
-    RankRequest,
-    RankResponse,
-    RowScore,
-    ScoreRequest,
-    ScoreResponse,
-    candidates,
-    request_schema,
-    unknown_field,
-)
+from scorer.serving.messages import RankRequest, ScoreRequest, candidates, request_schema, unknown_field
 from scorer.serving.metrics import ROUTES, ServiceMetrics
 from scorer.serving.scoring_desk import ModelSource, RefusedError, ScoringDesk
 from scorer.serving.settings import ServiceSettings
@@ -51,7 +40,7 @@ Message = TypeVar("Message", bound=Struct)
 
 
 def create_service(models: ModelSource, settings: ServiceSettings, metrics: ServiceMetrics) -> FastAPI:
-    """Return the application; every error is JSON of the form of `ErrorResponse`.
+    """Return the application; every error is JSON, with a code for programs and a message for people.
 
     Args:
         models: Gives the live models.
@@ -81,11 +70,13 @@ def run(process: Process) -> None:
     metrics = ServiceMetrics(process.registry)
     process.show_metrics()
     loader = ReleaseLoader(ModelSettings())
+    follower = ReleaseFollower(KafkaSettings(), metrics.model.unusable_releases.inc)
     # The frozen version is for the evaluator's comparison; nobody is served by it.
     scorer = ScorerSettings(frozen_share=0.0)
-    follower = ReleaseFollower(KafkaSettings(), metrics.model.unusable_releases.inc)
-    first = FirstChampion(follower, follower.catch_up(), loader=loader, settings=scorer, metrics=metrics.model)
-    with first.following():
+    wait = partial(
+        LiveModels.wait, follower, follower.catch_up(), loader=loader, settings=scorer, metrics=metrics.model
+    )
+    with FirstChampion(wait).following() as first:
         serve_until_told(create_service(lambda: first.models, settings, metrics), listener, settings.drain_seconds)
 
 
@@ -142,7 +133,7 @@ def _json(content: object, status: int = 200, headers: dict[str, str] | None = N
 
 def _error(status: int, code: str, message: str) -> Response:
     headers = {"Retry-After": "1"} if status == 503 else None
-    return _json(ErrorResponse(ErrorBody(code, message)), status, headers)
+    return _json({"error": {"code": code, "message": message}}, status, headers)
 
 
 def _add_scoring(app: FastAPI, desk: ScoringDesk, settings: ServiceSettings) -> None:
@@ -152,21 +143,20 @@ def _add_scoring(app: FastAPI, desk: ScoringDesk, settings: ServiceSettings) -> 
         body = await _decode(request, ScoreRequest, settings)
         desk.check_rows(len(body.impressions))
         scored = await desk.score(request, body.impressions)
-        scores = [
-            RowScore(row.impression_id, p) for row, p in zip(body.impressions, sigmoid(scored.z).tolist(), strict=True)
-        ]
-        return _json(ScoreResponse(scored.version, scores))
+        found = zip(body.impressions, sigmoid(scored.z).tolist(), strict=True)
+        scores = [{"impression_id": row.impression_id, "p": p} for row, p in found]
+        return _json({"version": scored.version, "scores": scores})
 
     @app.post("/rank", openapi_extra=request_schema(RankRequest))
     async def rank(request: Request) -> Response:
-        """Rank items for one query and user, best first."""
+        """Rank items for one query and user, best first; equal scores keep the order of the request."""
         body = await _decode(request, RankRequest, settings)
         desk.check_rows(len(body.items))
         scored = await desk.score(request, candidates(body, settings.reference_position))
         p = sigmoid(scored.z)
         best = np.argsort(-scored.z, kind="stable")[: body.top]
-        items = [RankedItem(body.items[index].item_id, float(p[index])) for index in best.tolist()]
-        return _json(RankResponse(scored.version, settings.reference_position, items))
+        items = [{"item_id": body.items[index].item_id, "p": float(p[index])} for index in best.tolist()]
+        return _json({"version": scored.version, "reference_position": settings.reference_position, "items": items})
 
 
 def _add_state(app: FastAPI, desk: ScoringDesk) -> None:
@@ -186,9 +176,12 @@ def _add_state(app: FastAPI, desk: ScoringDesk) -> None:
         slot = desk.ready().slot
         bundle, previous = slot.engine.bundle, slot.previous
         return _json(
-            ModelResponse(
-                bundle.version, previous.version if previous else None, bundle.precision, bundle.featurizer.spec
-            )
+            {
+                "version": bundle.version,
+                "previous": previous.bundle.version if previous else None,
+                "precision": bundle.precision,
+                "features": bundle.featurizer.spec,
+            }
         )
 
 

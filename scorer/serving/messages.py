@@ -1,4 +1,4 @@
-"""What goes over HTTP to and from the service, as JSON."""
+"""What goes over HTTP to the service, as JSON."""
 
 import re
 from typing import Annotated, Any
@@ -6,7 +6,6 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from scorer.model.feature_spec import FeatureSpec
 from stream.events import Served
 from stream.unknown_fields import hint
 
@@ -85,57 +84,6 @@ class RankRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     history: tuple[str, ...] = ()
     numeric: dict[str, float | None] = {}
     top: Annotated[int, Meta(ge=1)] | None = None
-
-
-class RowScore(Struct, frozen=True):
-    """p(click) of one row."""
-
-    impression_id: str
-    p: float
-
-
-class ScoreResponse(Struct, frozen=True):
-    """Scores in the order of the request, all by one version."""
-
-    version: str
-    scores: list[RowScore]
-
-
-class RankedItem(Struct, frozen=True):
-    """An item and p(click) at the reference position."""
-
-    item_id: str
-    p: float
-
-
-class RankResponse(Struct, frozen=True):
-    """Items, best first; equal scores keep the order of the request. All scored by one version."""
-
-    version: str
-    reference_position: int
-    items: list[RankedItem]
-
-
-class ModelResponse(Struct, frozen=True):
-    """The version that serves."""
-
-    version: str
-    previous: str | None
-    precision: str
-    features: FeatureSpec
-
-
-class ErrorBody(Struct, frozen=True):
-    """What went wrong: a code for programs, a message for people."""
-
-    code: str
-    message: str
-
-
-class ErrorResponse(Struct, frozen=True):
-    """Body of every response that is not 2xx."""
-
-    error: ErrorBody
 
 
 _MESSAGES = (ScoreRequest, ScoreRow, ServedBefore, RankRequest, RankItem)

@@ -1,9 +1,11 @@
+from functools import partial
 from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from scorer.live.first_champion import FirstChampion
+from scorer.live.live_models import LiveModels
 from scorer.live.metrics import ModelMetrics
 from scorer.live.release_loader import ReleaseLoader
 from scorer.model.settings import ModelSettings
@@ -17,7 +19,8 @@ METRICS = ("millstream_service_model_number", "millstream_service_releases_polle
 def first_champion(follower: BrokenFollower, shown: CollectorRegistry) -> FirstChampion:
     metrics = ModelMetrics(shown, "service")
     loader = ReleaseLoader(ModelSettings(device="cpu"))
-    return FirstChampion(follower, {}, loader=loader, settings=ScorerSettings(frozen_share=0.0), metrics=metrics)
+    settings = ScorerSettings(frozen_share=0.0)
+    return FirstChampion(partial(LiveModels.wait, follower, {}, loader=loader, settings=settings, metrics=metrics))
 
 
 def test_a_champion_that_comes_later_is_loaded_and_followed(tmp_path: Path) -> None:
