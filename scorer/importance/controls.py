@@ -1,25 +1,32 @@
-"""Controls: strategies that look at nothing. They are what the others must beat."""
+"""Strategies that draw every row alike: the controls, which the others must beat, and those that only weigh."""
+
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
-from scorer.importance.strategy import Importance, ScoredRows, importance
+from scorer.importance.strategy import Doubles, Importance, ScoredRows, importance
 
 
 class FixedShare:
-    """Every row is learned with the same probability and weight 1.
+    """Every row is learned with the same probability, pi = share, and weight 1 or what a factor gives it.
 
-    pi = share, w = 1. Unbiased; the gradient's variance is that of a smaller sample. `full` (share 1) is the most that
-    can be learned, `uniform` (share = budget) the baseline at equal cost, `no_update` (share 0) a model left alone.
+    Without a factor it is a control, which looks at nothing: unbiased, with the gradient's variance of a smaller
+    sample. `full` (share 1) is the most that can be learned, `uniform` (share = budget) the baseline at equal cost,
+    `no_update` (share 0) a model left alone.
 
     Args:
-        name: full, uniform or no_update.
+        name: Name of the strategy.
         share: pi of every row.
+        factor: Gives w of some rows; 1 when None.
     """
 
-    def __init__(self, name: str, share: float) -> None:
+    def __init__(self, name: str, share: float, factor: Callable[[ScoredRows], Doubles] | None = None) -> None:
         self.name = name
         self._share = share
+        self._factor = factor
 
     def weigh(self, rows: ScoredRows) -> Importance:
-        """Return the same for every row."""
-        return importance(self.name, np.full(len(rows), self._share))
+        """Return what the rows teach."""
+        taught = importance(self.name, np.full(len(rows), self._share))
+        return replace(taught, factor=self._factor(rows)) if self._factor else taught

@@ -7,7 +7,6 @@ import numpy as np
 from scorer.importance.controls import FixedShare
 from scorer.importance.running import RunningMean
 from scorer.importance.strategy import Doubles, Importance, ScoredRows, Strategy
-from scorer.importance.variance_ratio import SelectsByScore
 
 MIN_SHARE = 0.3
 """Below this effective share a few heavy rows decide what is learned."""
@@ -45,8 +44,8 @@ class WatchedStrategy:
     each counted with its probability pi of being learned, so that it needs no knowledge of who was drawn:
     (sum pi w)^2 / (sum pi * sum pi w^2).
 
-    variance: the strategy is a `SelectsByScore` and its variance ratio fell below MIN_RATIO, and has not come back to
-    RESUME_RATIO since.
+    variance: the variance ratio of the score it selects by fell below MIN_RATIO, and has not come back to RESUME_RATIO
+    since.
 
     The strategy goes on weighing unseen while it is replaced, and takes over again when what was wrong has passed.
 
@@ -55,11 +54,15 @@ class WatchedStrategy:
         budget: Share that `uniform` learns.
 
     Attributes:
+        name: That of the strategy.
+        variance_ratio: Uniform sampling's variance over the strategy's; None where it does not select by a score.
         num_replaced: Rows that `uniform` weighed instead, by reason.
         reason: Why `uniform` last replaced it; None before it ever did.
     """
 
     def __init__(self, strategy: Strategy, budget: float) -> None:
+        self.name = strategy.name
+        self.variance_ratio: float | None = None
         self.num_replaced: dict[FallbackReason, int] = dict.fromkeys(FALLBACK_REASONS, 0)
         self.reason: FallbackReason | None = None
         self._strategy = strategy
@@ -70,24 +73,15 @@ class WatchedStrategy:
         self._cannot_pay = False
 
     @property
-    def name(self) -> str:
-        """Name of the strategy that is watched."""
-        return self._strategy.name
-
-    @property
     def effective_share(self) -> float:
         """ESS / n of the learned rows in the window; 1 while there is none."""
         spread = self._learned.value * self._weight_squared.value
         return self._weight.value**2 / spread if spread > 0 else 1.0
 
-    @property
-    def variance_ratio(self) -> float | None:
-        """Uniform sampling's variance over the strategy's; None where it does not select by a score."""
-        return self._strategy.variance_ratio if isinstance(self._strategy, SelectsByScore) else None
-
     def weigh(self, rows: ScoredRows) -> Importance:
         """Return what the rows teach, by the strategy or by its replacement."""
         taught = self._strategy.weigh(rows)
+        self.variance_ratio = taught.variance_ratio
         pi, weight = taught.inclusion_probability, taught.importance_weight
         self._learned.update(pi)
         self._weight.update(pi * weight)
@@ -102,9 +96,8 @@ class WatchedStrategy:
     def _trouble(self) -> FallbackReason | None:
         if self._learned.count < MIN_ROWS:
             return None
-        ratio = self.variance_ratio
-        if ratio is not None:
-            self._cannot_pay = ratio < (RESUME_RATIO if self._cannot_pay else MIN_RATIO)
+        if self.variance_ratio is not None:
+            self._cannot_pay = self.variance_ratio < (RESUME_RATIO if self._cannot_pay else MIN_RATIO)
         if self.effective_share < MIN_SHARE:
             return "ess"
         return "variance" if self._cannot_pay else None

@@ -1,59 +1,39 @@
 """Weight factors: what multiplies the weights of whichever strategy is chosen. All are off by default."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
-from scorer.importance.rules import RuleFactor, load_rules
+from scorer.importance.rules import load_rules, rule_factor
 from scorer.importance.settings import ImportanceSettings
 from scorer.importance.strategy import Doubles, Importance, ScoredRows, Strategy
 from stream.events import LabeledImpression
 
-
-class Factor(Protocol):
-    """One reason why some rows should teach more or less than others."""
-
-    def multipliers(self, labeled: Sequence[LabeledImpression]) -> Doubles:
-        """Return what the weight of every row is multiplied with, each at least 0."""
+Factor = Callable[[Sequence[LabeledImpression]], Doubles]
+"""One reason why some rows should teach more or less than others: gives what the weight of every row is multiplied
+with, each at least 0."""
 
 
-class ConversionFactor:
-    """w = the weight of the strongest kind of click that came: what led to a sale teaches more.
+def conversion_factor(settings: ImportanceSettings, labeled: Sequence[LabeledImpression]) -> Doubles:
+    """Return the weight of the strongest kind of click that came: what led to a sale teaches more.
 
-    It looks at the label, so z learns logit q + log(mean w of a click): a ranking by worth, no click probability.
-
-    Args:
-        settings: Weights of a cart and of a purchase; a plain click and a non-click weigh 1.
+    A plain click and a non-click weigh 1. It looks at the label, so z learns logit q + log(mean w of a click): a
+    ranking by worth, no click probability.
     """
-
-    def __init__(self, settings: ImportanceSettings) -> None:
-        self._of_kind = {"cart": settings.cart_weight, "purchase": settings.purchase_weight}
-
-    def multipliers(self, labeled: Sequence[LabeledImpression]) -> Doubles:
-        """Return the factor of every row."""
-        return np.array([self._of_kind.get(row.kind or "", 1.0) for row in labeled], dtype=np.float64)
+    of_kind = {"cart": settings.cart_weight, "purchase": settings.purchase_weight}
+    return np.array([of_kind.get(row.kind or "", 1.0) for row in labeled], dtype=np.float64)
 
 
-class PositionFactor:
-    """w = min(1 / e_k, cap) for a click at position k, e_k = (1 / k)^eta; 1 for a non-click or an unknown position.
+def position_factor(settings: ImportanceSettings, labeled: Sequence[LabeledImpression]) -> Doubles:
+    """Return min(1 / e_k, cap) for a click at position k, e_k = (1 / k)^eta; 1 for a non-click or an unknown position.
 
     Inverse propensity: a click far down was made although few look there, so it speaks for more impressions (Joachims
     et al. 2017, arXiv:1608.04468). It looks at the label, so at position k z learns logit q + log w: the odds of a
     click had everybody looked, while clicks are rare.
-
-    Args:
-        settings: eta and the cap.
     """
-
-    def __init__(self, settings: ImportanceSettings) -> None:
-        self._eta = settings.position_eta
-        self._cap = settings.position_cap
-
-    def multipliers(self, labeled: Sequence[LabeledImpression]) -> Doubles:
-        """Return the factor of every row."""
-        position = np.array([row.impression.position if row.label else 1 for row in labeled], dtype=np.float64)
-        return np.minimum(np.maximum(position, 1.0) ** self._eta, self._cap)
+    position = np.array([row.impression.position if row.label else 1 for row in labeled], dtype=np.float64)
+    return np.minimum(np.maximum(position, 1.0) ** settings.position_eta, settings.position_cap)
 
 
 class FactoredStrategy:
@@ -66,17 +46,14 @@ class FactoredStrategy:
         factors: At least one.
 
     Attributes:
+        name: That of the strategy.
         strategy: The strategy without its factors.
     """
 
     def __init__(self, strategy: Strategy, factors: Sequence[Factor]) -> None:
+        self.name = strategy.name
         self.strategy = strategy
         self._factors = factors
-
-    @property
-    def name(self) -> str:
-        """Name of the strategy."""
-        return self.strategy.name
 
     def weigh(self, rows: ScoredRows) -> Importance:
         """Return what the rows teach.
@@ -89,7 +66,7 @@ class FactoredStrategy:
             raise ValueError(message)
         taught = self.strategy.weigh(rows)
         for factor in self._factors:
-            taught = taught.times(factor.multipliers(rows.labeled))
+            taught = taught.times(factor(rows.labeled))
         return taught
 
 
@@ -101,9 +78,9 @@ def build_factors(settings: ImportanceSettings) -> list[Factor]:
     """
     factors: list[Factor] = []
     if (settings.cart_weight, settings.purchase_weight) != (1.0, 1.0):
-        factors.append(ConversionFactor(settings))
+        factors.append(partial(conversion_factor, settings))
     if settings.position_eta > 0:
-        factors.append(PositionFactor(settings))
+        factors.append(partial(position_factor, settings))
     if settings.rules is not None:
-        factors.append(RuleFactor(load_rules(settings.rules)))
+        factors.append(partial(rule_factor, load_rules(settings.rules)))
     return factors

@@ -1,13 +1,11 @@
 """Importance sampling by the norm of the last layer's gradient: the default."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from scorer.importance.running import BudgetedInclusion
 from scorer.importance.strategy import Doubles, Importance, ScoredRows, importance, sigmoid
-from scorer.importance.variance_ratio import VarianceRatio
-
-UNIFORM_SHARE = 0.2
-"""eps: the part of the budget that is spent without looking; it bounds the weight at 1 / eps."""
 
 
 def gradient_norm(z: Doubles, label: Doubles, hidden_norm: Doubles) -> Doubles:
@@ -40,20 +38,18 @@ class GradientNormSampling:
 
     def __init__(self, budget: float) -> None:
         self._budget = budget
-        self._inclusion = BudgetedInclusion(budget, UNIFORM_SHARE)
-        self._variance_ratio = VarianceRatio()
-
-    @property
-    def variance_ratio(self) -> float:
-        """How many times the variance of this sampling uniform sampling has, at a small budget."""
-        return self._variance_ratio.value
+        self._inclusion = BudgetedInclusion(budget)
 
     def weigh(self, rows: ScoredRows) -> Importance:
         """Return what the rows teach."""
         score = gradient_norm(rows.z, rows.label, rows.hidden_norm)
-        self._variance_ratio.update(score)
         self._inclusion.begin(score)
         mean = self._inclusion.normaliser.value
         pi = self._inclusion.inclusion(score)
         self._inclusion.follow(pi)
-        return importance(self.name, pi, sampling_correction=self._budget / pi, mean_score=mean)
+        return replace(
+            importance(self.name, pi),
+            sampling_correction=self._budget / pi,
+            mean_score=mean,
+            variance_ratio=self._inclusion.variance_ratio.value,
+        )

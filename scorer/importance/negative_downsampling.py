@@ -1,6 +1,7 @@
 """Negative downsampling with a logit offset: the baseline that a clever strategy must beat."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -33,14 +34,9 @@ class NegativeDownsampling:
 
     def weigh(self, rows: ScoredRows) -> Importance:
         """Return what the rows teach."""
-        if not self._click_rate.count:
-            self._click_rate.update(rows.label)
-            click_rate = self._click_rate.value
-        else:
-            click_rate = self._click_rate.value
-            self._click_rate.update(rows.label)
+        click_rate = self._click_rate.before(rows.label)
         rate = (self._budget - click_rate) / (1 - click_rate) if click_rate < 1 else 0.0
         if rate < SMALLEST_RATE:
             return self._uniform.weigh(rows)
         pi = np.where(rows.label > 0, 1.0, rate)
-        return importance(self.name, pi, logit_offset=np.full_like(pi, -math.log(rate)))
+        return replace(importance(self.name, pi), logit_offset=np.full_like(pi, -math.log(rate)))

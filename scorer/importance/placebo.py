@@ -1,9 +1,11 @@
 """Placebos: another strategy's weights, given to other rows."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from scorer.importance.gradient_norm import GradientNormSampling
-from scorer.importance.strategy import Doubles, Importance, ScoredRows, importance
+from scorer.importance.strategy import Doubles, Importance, ScoredRows
 
 POOL_ROWS = 64
 """Rows of each group whose weights wait to be given away: a micro-batch alone may hold a single click."""
@@ -19,7 +21,7 @@ class Placebo:
     within the clicks and within the non-clicks, and so keeps the share of clicks: what a strategy gains over it is what
     its scores know beyond the label. As biased as the inner strategy where it keeps the label, else unbiased: pi and
     correction travel together. Rows swap weights with the last POOL_ROWS rows of their group, so that it works on the
-    smallest micro-batches.
+    smallest micro-batches. Its variance ratio is the inner strategy's: both are switched off on the same rows.
 
     Args:
         strategy: Whose weights are permuted.
@@ -36,11 +38,6 @@ class Placebo:
         self._pools: dict[int, Doubles] = {
             group: np.empty((_COLUMNS, 0)) for group in ((0, 1) if within_class else (0,))
         }
-
-    @property
-    def variance_ratio(self) -> float:
-        """That of the inner strategy, so that both are switched off on the same rows."""
-        return self._strategy.variance_ratio
 
     def weigh(self, rows: ScoredRows) -> Importance:
         """Return what the rows teach."""
@@ -59,12 +56,11 @@ class Placebo:
             # What was not given away waits; while the pool fills, what was given away waits too.
             self._pools[group] = np.roll(mixed, -len(places), axis=1)[:, :POOL_ROWS]
         pi, correction, factor, offset = columns
-        return importance(
-            self.name,
-            pi,
+        return replace(
+            taught,
+            strategy=self.name,
+            inclusion_probability=pi,
             sampling_correction=correction,
             factor=factor,
             logit_offset=offset,
-            mean_score=taught.mean_score,
-            mean_sigmoid=taught.mean_sigmoid,
         )

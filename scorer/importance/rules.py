@@ -146,24 +146,14 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return all(self.when.results(labeled))
 
 
-class RuleFactor:
-    """w = product of the multipliers of all rules that match.
+def rule_factor(rules: Sequence[Rule], labeled: Sequence[LabeledImpression]) -> Doubles:
+    """Return the product of the multipliers of all rules that match.
 
     A rule on what was shown leaves what z learns where it is and moves the model's attention; one on `kind` looks at
     the label, and moves z by the log of its multiplier.
-
-    Args:
-        rules: The rules.
     """
-
-    def __init__(self, rules: Sequence[Rule]) -> None:
-        self._rules = rules
-
-    def multipliers(self, labeled: Sequence[LabeledImpression]) -> Doubles:
-        """Return the factor of every row."""
-        return np.array(
-            [math.prod(rule.multiply for rule in self._rules if rule.matches(row)) for row in labeled], dtype=np.float64
-        )
+    products = [math.prod(rule.multiply for rule in rules if rule.matches(row)) for row in labeled]
+    return np.array(products, dtype=np.float64)
 
 
 def load_rules(path: Path) -> list[Rule]:

@@ -1,5 +1,7 @@
 """The seed strategy: weigh a row by its own click probability."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from scorer.importance.running import RunningMean
@@ -26,10 +28,5 @@ class SeedSigmoid:
     def weigh(self, rows: ScoredRows) -> Importance:
         """Return what the rows teach."""
         p = sigmoid(rows.z)
-        if not self._mean_sigmoid.count:
-            self._mean_sigmoid.update(p)
-            mean = self._mean_sigmoid.value
-        else:
-            mean = self._mean_sigmoid.value
-            self._mean_sigmoid.update(p)
-        return importance(self.name, np.full_like(p, self._budget), factor=p / mean, mean_sigmoid=mean)
+        mean = self._mean_sigmoid.before(p)
+        return replace(importance(self.name, np.full_like(p, self._budget)), factor=p / mean, mean_sigmoid=mean)

@@ -1,17 +1,18 @@
 """The strategies by name."""
 
 from collections.abc import Callable
+from functools import partial
 
 from scorer.importance.controls import FixedShare
-from scorer.importance.delayed_clicks import FakeNegativeWeighting
+from scorer.importance.delayed_clicks import fake_negative_weight
 from scorer.importance.effective_sample_size import WatchedStrategy
 from scorer.importance.factors import FactoredStrategy, build_factors
 from scorer.importance.gradient_norm import GradientNormSampling
 from scorer.importance.local_case_control import LocalCaseControl
 from scorer.importance.negative_downsampling import NegativeDownsampling
-from scorer.importance.noise_correction import NoiseCorrection
+from scorer.importance.noise_correction import noise_corrected_weight
 from scorer.importance.placebo import Placebo
-from scorer.importance.reference_loss import ReferenceLoss
+from scorer.importance.reference_loss import reducible_loss_weight
 from scorer.importance.seed_sigmoid import SeedSigmoid
 from scorer.importance.settings import ImportanceSettings
 from scorer.importance.strategy import Strategy
@@ -25,16 +26,22 @@ STRATEGIES: dict[str, Callable[[float, ImportanceSettings], Strategy]] = {
     "gradnorm_is": lambda budget, _: WatchedStrategy(GradientNormSampling(budget), budget),
     "negdown_offset": lambda budget, _: NegativeDownsampling(budget),
     "lcc_offset": lambda budget, _: WatchedStrategy(LocalCaseControl(budget), budget),
-    "noise_fc": lambda budget, settings: WatchedStrategy(NoiseCorrection(budget, settings), budget),
-    "rho_ref": lambda budget, settings: WatchedStrategy(ReferenceLoss(budget, settings), budget),
+    "noise_fc": lambda budget, settings: WatchedStrategy(
+        FixedShare("noise_fc", budget, partial(noise_corrected_weight, settings)), budget
+    ),
+    "rho_ref": lambda budget, settings: WatchedStrategy(
+        FixedShare("rho_ref", budget, partial(reducible_loss_weight, settings)), budget
+    ),
     # Not watched: `uniform` would learn the fake negatives as real ones.
-    "delay_fnw": lambda budget, _: FakeNegativeWeighting(budget),
+    "delay_fnw": lambda budget, _: FixedShare("delay_fnw", budget, fake_negative_weight),
     # The next two weigh only replayed rows (trainer/learning/replay_weights.py); new ones are drawn uniformly.
     "recency": lambda budget, _: FixedShare("recency", budget),
     "density_ratio": lambda budget, _: FixedShare("density_ratio", budget),
     "topk_loss": lambda budget, _: TopLoss(budget),
-    "placebo": lambda budget, _: _watched_placebo(budget, within_class=False),
-    "class_placebo": lambda budget, _: _watched_placebo(budget, within_class=True),
+    "placebo": lambda budget, _: WatchedStrategy(Placebo(GradientNormSampling(budget), within_class=False), budget),
+    "class_placebo": lambda budget, _: WatchedStrategy(
+        Placebo(GradientNormSampling(budget), within_class=True), budget
+    ),
 }
 """What makes each strategy from the budget and the settings."""
 
@@ -60,7 +67,3 @@ def build_strategy(name: str, budget: float, settings: ImportanceSettings | None
     strategy = STRATEGIES[name](budget, settings)
     factors = build_factors(settings)
     return FactoredStrategy(strategy, factors) if factors else strategy
-
-
-def _watched_placebo(budget: float, *, within_class: bool) -> Strategy:
-    return WatchedStrategy(Placebo(GradientNormSampling(budget), within_class=within_class), budget)

@@ -51,6 +51,7 @@ class Importance:
         logit_offset: Added to z in the training loss only.
         mean_score: Running mean of the importance score that normalised pi; None when the strategy has none.
         mean_sigmoid: Running mean of sigmoid(z) that normalised w; None when the strategy has none.
+        variance_ratio: `VarianceRatio` of the score that rows are drawn in proportion to; None when there is none.
     """
 
     strategy: str
@@ -60,6 +61,7 @@ class Importance:
     logit_offset: Doubles
     mean_score: float | None = None
     mean_sigmoid: float | None = None
+    variance_ratio: float | None = None
 
     @property
     def importance_weight(self) -> Doubles:
@@ -85,35 +87,17 @@ class Strategy(Protocol):
     back after weighing the last ones again.
     """
 
-    @property
-    def name(self) -> str:
-        """Its name in settings and records."""
+    name: str
+    """Its name in settings and records."""
 
     def weigh(self, rows: ScoredRows) -> Importance:
         """Return what the rows teach."""
 
 
-def importance(
-    name: str,
-    inclusion_probability: Doubles,
-    *,
-    sampling_correction: Doubles | None = None,
-    factor: Doubles | None = None,
-    logit_offset: Doubles | None = None,
-    mean_score: float | None = None,
-    mean_sigmoid: float | None = None,
-) -> Importance:
-    """Return an importance in which whatever is not named is neutral: correction 1, factor 1, offset 0."""
+def importance(name: str, inclusion_probability: Doubles) -> Importance:
+    """Return an importance in which all but the probability is neutral: correction 1, factor 1, offset 0."""
     ones = np.ones_like(inclusion_probability)
-    return Importance(
-        strategy=name,
-        inclusion_probability=inclusion_probability,
-        sampling_correction=ones if sampling_correction is None else sampling_correction,
-        factor=ones if factor is None else factor,
-        logit_offset=np.zeros_like(ones) if logit_offset is None else logit_offset,
-        mean_score=mean_score,
-        mean_sigmoid=mean_sigmoid,
-    )
+    return Importance(name, inclusion_probability, ones, ones, np.zeros_like(ones))
 
 
 def sigmoid(z: Doubles) -> Doubles:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -19,7 +21,7 @@ class LopsidedStrategy:
 
     def weigh(self, rows):
         weight = np.where(np.arange(len(rows)) % self.period == 0, float(self.period), 1e-6)
-        return importance(self.name, np.full(len(rows), 0.5), sampling_correction=weight)
+        return replace(importance(self.name, np.full(len(rows), 0.5)), sampling_correction=weight)
 
 
 class SelectingStrategy:
@@ -31,7 +33,7 @@ class SelectingStrategy:
         self.variance_ratio = variance_ratio
 
     def weigh(self, rows):
-        return importance(self.name, np.full(len(rows), 0.5))
+        return replace(importance(self.name, np.full(len(rows), 0.5)), variance_ratio=self.variance_ratio)
 
 
 def traffic(click_rate, spread, num_batches=60, size=64):

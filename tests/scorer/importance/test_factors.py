@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from scorer.importance.controls import FixedShare
-from scorer.importance.factors import ConversionFactor, PositionFactor, build_factors
+from scorer.importance.factors import build_factors, conversion_factor, position_factor
 from scorer.importance.rules import RuleError
 from scorer.importance.settings import ImportanceSettings
 from scorer.importance.strategies import build_strategy
@@ -39,20 +39,20 @@ def rule_file(directory, text=BOTS):
 
 
 def test_each_kind_of_click_has_its_weight():
-    factor = ConversionFactor(ImportanceSettings(cart_weight=2.0, purchase_weight=5.0))
+    settings = ImportanceSettings(cart_weight=2.0, purchase_weight=5.0)
     rows = [labeled(), labeled("click"), labeled("cart"), labeled("purchase")]
-    assert factor.multipliers(rows).tolist() == [1.0, 1.0, 2.0, 5.0]
+    assert conversion_factor(settings, rows).tolist() == [1.0, 1.0, 2.0, 5.0]
 
 
 def test_a_click_far_down_speaks_for_those_who_did_not_look_there():
-    factor = PositionFactor(ImportanceSettings(position_eta=0.5, position_cap=3.0))
+    settings = ImportanceSettings(position_eta=0.5, position_cap=3.0)
     rows = [labeled("click", position=position) for position in (1, 4, 9, 16)]
-    assert factor.multipliers(rows).tolist() == [1.0, 2.0, 3.0, 3.0]
+    assert position_factor(settings, rows).tolist() == [1.0, 2.0, 3.0, 3.0]
 
 
 @pytest.mark.parametrize("row", [labeled(position=9), labeled("click", position=0)])
 def test_a_non_click_and_an_unknown_position_are_not_corrected(row):
-    assert PositionFactor(ImportanceSettings(position_eta=1.0)).multipliers([row]).tolist() == [1.0]
+    assert position_factor(ImportanceSettings(position_eta=1.0), [row]).tolist() == [1.0]
 
 
 def test_by_default_no_factor_is_on_and_nothing_is_wrapped():

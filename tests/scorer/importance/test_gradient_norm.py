@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from scorer.importance.gradient_norm import UNIFORM_SHARE, GradientNormSampling
+from scorer.importance.gradient_norm import GradientNormSampling
+from scorer.importance.running import UNIFORM_SHARE
 from scorer.importance.strategy import ScoredRows, sigmoid
 
 

@@ -3,7 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from scorer.importance.local_case_control import UNIFORM_SHARE, LocalCaseControl
+from scorer.importance.local_case_control import LocalCaseControl
+from scorer.importance.running import UNIFORM_SHARE
 from scorer.importance.strategy import ScoredRows, sigmoid
 
 

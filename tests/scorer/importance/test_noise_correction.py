@@ -1,16 +1,17 @@
 import numpy as np
 import pytest
 
-from scorer.importance.noise_correction import NoiseCorrection
+from scorer.importance.noise_correction import noise_corrected_weight
 from scorer.importance.settings import ImportanceSettings
+from scorer.importance.strategies import build_strategy
 from scorer.importance.strategy import ScoredRows, sigmoid
 
 Z = np.linspace(-4, 4, 33)
 
 
 def factors(label, z=Z, **settings):
-    strategy = NoiseCorrection(0.5, ImportanceSettings(**settings))
-    return strategy.weigh(ScoredRows(z, np.full(len(z), float(label)), np.ones(len(z)))).factor
+    rows = ScoredRows(z, np.full(len(z), float(label)), np.ones(len(z)))
+    return noise_corrected_weight(ImportanceSettings(**settings), rows)
 
 
 @pytest.mark.parametrize("label", [0, 1])
@@ -46,5 +47,5 @@ def test_extreme_logits_give_finite_weights(label):
 
 
 def test_rows_are_chosen_at_the_budget():
-    taught = NoiseCorrection(0.3, ImportanceSettings()).weigh(ScoredRows(Z, np.ones(len(Z)), np.ones(len(Z))))
+    taught = build_strategy("noise_fc", 0.3).weigh(ScoredRows(Z, np.ones(len(Z)), np.ones(len(Z))))
     assert set(taught.inclusion_probability.tolist()) == {0.3}

@@ -74,7 +74,5 @@ def test_its_draws_follow_from_seed_and_rows_alone(within_class):
 
 
 def test_it_is_switched_off_together_with_what_it_is_the_placebo_of():
-    inner = GradientNormSampling(0.25)
-    placebo = placebo_of(inner)
-    placebo.weigh(rows(500))
-    assert placebo.variance_ratio == inner.variance_ratio > 1
+    placebo = placebo_of(GradientNormSampling(0.25))
+    assert placebo.weigh(rows(500)).variance_ratio == GradientNormSampling(0.25).weigh(rows(500)).variance_ratio > 1

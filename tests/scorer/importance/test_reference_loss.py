@@ -3,8 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from scorer.importance.reference_loss import MAX_WEIGHT, MIN_WEIGHT, ReferenceLoss
+from scorer.importance.reference_loss import MAX_WEIGHT, MIN_WEIGHT
 from scorer.importance.settings import ImportanceSettings
+from scorer.importance.strategies import build_strategy
 from scorer.importance.strategy import ScoredRows, sigmoid
 
 Z = np.array([-2.0, -2.0, 1.0, 1.0])
@@ -13,7 +14,7 @@ REFERENCE = np.array([-1.0, -1.0, 0.5, 0.5])
 
 
 def weights(reference, strength=0.5, z=Z, label=LABEL):
-    strategy = ReferenceLoss(0.5, ImportanceSettings(reference_strength=strength))
+    strategy = build_strategy("rho_ref", 0.5, ImportanceSettings(reference_strength=strength))
     return strategy.weigh(ScoredRows(z, label, np.ones(len(z)), reference)).importance_weight
 
 
@@ -45,5 +46,5 @@ def test_extreme_disagreement_is_bounded(reference, bound):
 
 
 def test_rows_are_chosen_at_the_budget():
-    taught = ReferenceLoss(0.3, ImportanceSettings()).weigh(ScoredRows(Z, LABEL, np.ones(4), REFERENCE))
+    taught = build_strategy("rho_ref", 0.3).weigh(ScoredRows(Z, LABEL, np.ones(4), REFERENCE))
     assert set(taught.inclusion_probability.tolist()) == {0.3}

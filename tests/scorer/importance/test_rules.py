@@ -1,7 +1,7 @@
 import pytest
 
 from scorer.importance import rules
-from scorer.importance.rules import RuleError, RuleFactor, load_rules
+from scorer.importance.rules import RuleError, load_rules, rule_factor
 from stream.events import Impression, LabeledImpression
 
 
@@ -61,7 +61,7 @@ def test_all_conditions_of_a_rule_must_hold(tmp_path):
 def test_multipliers_of_all_matching_rules_are_multiplied(tmp_path):
     both = load(tmp_path, rule('query.equals = "q"', "3") + rule("position.min = 1", "0.5"))
     rows = [labeled(), labeled(query="q"), labeled(position=1), labeled(query="q", position=1)]
-    assert RuleFactor(both).multipliers(rows).tolist() == [1.0, 3.0, 0.5, 1.5]
+    assert rule_factor(both, rows).tolist() == [1.0, 3.0, 0.5, 1.5]
 
 
 @pytest.mark.parametrize(
