@@ -12,6 +12,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from scorer.evaluator.drift import SIGNALS
+from scorer.evaluator.score_window import Quality
 from scorer.evaluator.state import COPIES, Evaluation, RecordReport
 from stream.process.metric_families import MetricFamilies
 
@@ -57,25 +58,20 @@ class EvaluationGauges(Collector):
         for field, (name, documentation) in QUALITIES.items():
             by_role: dict[str, float] = {role: getattr(quality, field) for role, quality in window.roles.items()}
             yield from _gauge(name, documentation, by_role, "role")
-        if window.live_on_all is not None:
-            yield from _gauge("all_rows_auc_ratio", "AUC of the live role on all rows", {"": window.live_on_all.auc})
-        if window.live_on_served is not None:
-            served = {"": window.live_on_served.auc}
-            yield from _gauge("served_rows_auc_ratio", "AUC of the live role on the rows of role served", served)
-        yield from _gauge("ctr_ratio", "Clicks per impression in the window", {"": window.click_rate})
-        yield from _gauge("window_rows", "Rows in the window", {"": window.num_rows})
-        yield from _gauge(
-            "common_rows", "Rows of the window that live, frozen and control scored", {"": window.num_common}
-        )
-        yield from _gauge(
-            "served_rows", "Rows of the window with the score they were shown with", {"": window.num_served}
-        )
-        yield from _gauge("distinct_rows", "First copies judged, restarts included", {"": evaluation.num_distinct})
-        yield from _gauge("waiting_rows", "Rows that no serving version has learned from", {"": evaluation.num_waiting})
+        for name, documentation, value in (
+            ("all_rows_auc_ratio", "AUC of the live role on all rows", _auc(window.live_on_all)),
+            ("served_rows_auc_ratio", "AUC of the live role on the rows of role served", _auc(window.live_on_served)),
+            ("ctr_ratio", "Clicks per impression in the window", window.click_rate),
+            ("window_rows", "Rows in the window", window.num_rows),
+            ("common_rows", "Rows of the window that live, frozen and control scored", window.num_common),
+            ("served_rows", "Rows of the window with the score they were shown with", window.num_served),
+            ("distinct_rows", "First copies judged, restarts included", evaluation.num_distinct),
+            ("waiting_rows", "Rows that no serving version has learned from", evaluation.num_waiting),
+        ):
+            yield from _gauge(name, documentation, {"": value})
         for quantile, name in QUANTILES.items():
-            if quantile in evaluation.freshness:
-                seconds = evaluation.freshness[quantile]
-                yield from _gauge(f"freshness_{name}_seconds", f"Quantile {quantile:g} of freshness", {"": seconds})
+            seconds = evaluation.freshness.get(quantile, math.nan)
+            yield from _gauge(f"freshness_{name}_seconds", f"Quantile {quantile:g} of freshness", {"": seconds})
         since = {"loss": evaluation.mean_loss, "rate": evaluation.mean_rate}
         yield from _gauge("since_drift_mean", "Mean of the signal since its last drift", since, "signal")
 
@@ -113,6 +109,10 @@ class EvaluatorMetrics:
             self.drifts.labels(signal).inc(number)
         for seconds in report.freshness:
             self.freshness.observe(seconds)
+
+
+def _auc(quality: Quality | None) -> float:
+    return quality.auc if quality else math.nan
 
 
 def _gauge(name: str, documentation: str, values: Mapping[str, float], label: str = "") -> Iterator[Metric]:

@@ -12,7 +12,7 @@ from kafka.errors import KafkaError, OffsetOutOfRangeError
 
 from scorer.evaluator.metrics import EvaluatorMetrics
 from scorer.evaluator.settings import EvaluatorSettings
-from scorer.evaluator.snapshot_file import Snapshot, SnapshotError, read_snapshot, write_snapshot
+from scorer.evaluator.snapshot_file import Snapshot, read_snapshot, write_snapshot
 from scorer.evaluator.state import ProgressiveEvaluator
 from stream.cluster.admin import ClusterError, require_cluster
 from stream.cluster.gone_records import gone_range, tell_gone
@@ -31,6 +31,10 @@ from stream.topics import topic_name
 
 _POLL_MS = 200
 _POLL_RECORDS = 200
+
+
+class SnapshotError(ValueError):
+    """A snapshot that is not of what is read now; the message says what to do."""
 
 
 class EvaluatorLoop:
@@ -199,7 +203,7 @@ def read_state(path: Path, settings: EvaluatorSettings) -> tuple[Snapshot, Progr
             "a snapshot that this release reads",
             path,
         )
-    except (SnapshotError, UndecodableError) as error:
+    except UndecodableError as error:
         aside = path.with_suffix(".damaged")
         path.replace(aside)
         structlog.get_logger(__name__).error(

@@ -11,14 +11,10 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from stream.codec import UndecodableError, decoded
+from stream.codec import decoded
 from stream.disk.durable_files import storing, write_durably
 
 _HEADER = "header.json"
-
-
-class SnapshotError(ValueError):
-    """A snapshot that cannot be used; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +56,12 @@ def read_snapshot(path: Path) -> Snapshot | None:
 
     Raises:
         OSError: it cannot be read.
-        SnapshotError: it is damaged.
+        UndecodableError: it is damaged.
     """
     try:
         return decoded(path.read_bytes(), _snapshot, "a snapshot", path)
     except FileNotFoundError:
         return None
-    except UndecodableError as error:
-        message = f"{error}; delete it to judge all retained rows again"
-        raise SnapshotError(message) from error
 
 
 def _snapshot(raw: bytes) -> Snapshot:

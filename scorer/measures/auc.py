@@ -77,12 +77,8 @@ def delong_interval(score: npt.ArrayLike, label: npt.ArrayLike, *, confidence: f
     All three numbers are NaN when a class has fewer than two rows.
     """
     score_N, clicked_N = _checked(score, label)
-    estimates, covariance = _delong([score_N], clicked_N)
-    half = _half_width(float(covariance[0, 0]), confidence)
-    estimate = float(estimates[0])
-    if math.isnan(half):
-        return Interval(math.nan, math.nan, math.nan)
-    return Interval(estimate, max(0.0, estimate - half), min(1.0, estimate + half))
+    found = _interval([score_N], np.array([1.0]), clicked_N, confidence)
+    return Interval(found.estimate, float(np.clip(found.low, 0, 1)), float(np.clip(found.high, 0, 1)))
 
 
 def auc_difference_interval(
@@ -90,9 +86,8 @@ def auc_difference_interval(
 ) -> Interval:
     """Return AUC(a) - AUC(b) on the same rows with its paired confidence interval (DeLong et al. 1988).
 
-    Pairing matters: two versions of one model agree on most rows, so their difference is
-    known far better than either AUC.
-    All three numbers are NaN when a class has fewer than two rows.
+    Pairing matters: two versions of one model agree on most rows, so their difference is known far better than either
+    AUC. All three numbers are NaN when a class has fewer than two rows.
 
     Args:
         score_a: Scores of the candidate, shape [N].
@@ -102,12 +97,17 @@ def auc_difference_interval(
     """
     a_N, clicked_N = _checked(score_a, label)
     b_N, _ = _checked(score_b, label)
-    estimates, covariance = _delong([a_N, b_N], clicked_N)
-    half = _half_width(float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]), confidence)
-    if math.isnan(half):
-        return Interval(math.nan, math.nan, math.nan)
-    difference = float(estimates[0] - estimates[1])
-    return Interval(difference, difference - half, difference + half)
+    return _interval([a_N, b_N], np.array([1.0, -1.0]), clicked_N, confidence)
+
+
+def _interval(scores: list[Floats], sign_S: Floats, clicked_N: npt.NDArray[np.bool_], confidence: float) -> Interval:
+    """Return the sum of the scores' AUCs, each with its sign, and its interval; NaN where one class is too small."""
+    estimates, covariance = _delong(scores, clicked_N)
+    estimate = float(sign_S @ estimates)
+    # Rounding can leave the variance of two equal scores a hair below zero.
+    deviation = math.sqrt(max(0.0, float(sign_S @ covariance @ sign_S)))
+    half = NormalDist().inv_cdf((1 + confidence) / 2) * deviation
+    return Interval(estimate, estimate - half, estimate + half)
 
 
 def _delong(scores: list[Floats], clicked_N: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
@@ -126,13 +126,6 @@ def _delong(scores: list[Floats], clicked_N: npt.NDArray[np.bool_]) -> tuple[Flo
         placement_SN[index] = 1 - (rank_N[~clicked_N] - rankdata(score_N[~clicked_N])) / num_clicked
     covariance = np.atleast_2d(np.cov(placement_SP)) / num_clicked + np.atleast_2d(np.cov(placement_SN)) / num_other
     return placement_SP.mean(axis=1), covariance
-
-
-def _half_width(variance: float, confidence: float) -> float:
-    if math.isnan(variance):
-        return math.nan
-    # Rounding can leave the variance of two equal scores a hair below zero.
-    return NormalDist().inv_cdf((1 + confidence) / 2) * math.sqrt(max(0.0, variance))
 
 
 def _checked(score: npt.ArrayLike, label: npt.ArrayLike) -> tuple[Floats, npt.NDArray[np.bool_]]:

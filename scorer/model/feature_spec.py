@@ -29,12 +29,4 @@ class FeatureSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 def feature_spec(settings: ModelSettings) -> FeatureSpec:
     """Return what a new model line reads from an impression."""
-    return FeatureSpec(
-        numeric=settings.numeric,
-        max_query_tokens=settings.max_query_tokens,
-        max_item_tokens=settings.max_item_tokens,
-        max_history_items=settings.max_history_items,
-        max_history_tokens=settings.max_history_tokens,
-        max_tokens=settings.max_tokens,
-        max_position=settings.max_position,
-    )
+    return msgspec.convert(settings, FeatureSpec, from_attributes=True)

@@ -1,5 +1,8 @@
 """The manifest: what a model version is, where it comes from, and the digest of everything in it."""
 
+from collections.abc import Mapping
+from hashlib import file_digest
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -56,3 +59,25 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     covered_offsets: dict[str, int] = {}
     learned: Learned | None = None
     gate: GateResult | None = None
+
+
+def sha256_of(path: Path) -> str:
+    """Return the hex digest of a file."""
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
+
+
+def file_problems(directory: Path, digests: Mapping[str, str]) -> list[str]:
+    """Return which files are missing or are not what was published, one line each."""
+    problems = []
+    for name, digest in digests.items():
+        # A manifest is input too: it must not make us read outside its directory.
+        try:
+            found = sha256_of(directory / name) if Path(name).name == name else None
+        except (OSError, ValueError):  # not there, not ours to read, or no name of a file at all
+            found = None
+        if found is None:
+            problems.append(f"{name}: missing")
+        elif found != digest:
+            problems.append(f"{name}: sha256 is {found}, published as {digest}")
+    return problems

@@ -22,8 +22,7 @@ from scorer.model.bundle import ModelBundle
 from scorer.model.ctr_bert import CtrBert, CtrConfig
 from scorer.model.features import TOKENIZER_FILE, Featurizer
 from scorer.model.numeric_statistics import NumericStatistics
-from scorer.registry.digests import file_problems
-from scorer.registry.manifest import Learned, Manifest
+from scorer.registry.manifest import Learned, Manifest, file_problems
 from scorer.registry.version_files import (
     CONFIG,
     FROZEN,
@@ -120,8 +119,9 @@ class ModelRegistry(VersionStore):
         manifest = self.manifest(version)
         shared = _shared_files(manifest, sharing)
         unshared = {name: digest for name, digest in manifest.files.items() if name not in shared}
-        if verify:
-            _refuse(version, file_problems(self.path(version), unshared))
+        if verify and (problems := file_problems(self.path(version), unshared)):
+            message = f"version {version} is not what was published ({'; '.join(problems)}); serve another version"
+            raise RegistryError(message)
         try:
             return decoded(
                 manifest,
@@ -135,15 +135,11 @@ class ModelRegistry(VersionStore):
     def verify(self, version: str) -> list[str]:
         """Return what is wrong with a version, one line each; an empty list means it can be trusted."""
         try:
-            manifest = self.manifest(version)
-        except RegistryError as error:
-            return [str(error)]
-        directory = self.path(version)
-        if problems := file_problems(directory, manifest.files):
-            return problems
-        try:
+            directory, manifest = self.path(version), self.manifest(version)
+            if problems := file_problems(directory, manifest.files):
+                return problems
             return [problem for name in (FROZEN, TRAINED) for problem in decoded(directory / name, _not_finite, name)]
-        except UndecodableError as error:
+        except (RegistryError, UndecodableError) as error:
             return [str(error)]
 
     def prune(self, keep: int, protected: Iterable[str] = ()) -> list[str]:
@@ -313,9 +309,3 @@ def _not_finite(path: Path) -> list[str]:
         for key, tensor in load_file(path).items()
         if tensor.is_floating_point() and not tensor.isfinite().all()
     ]
-
-
-def _refuse(version: str, problems: list[str]) -> None:
-    if problems:
-        message = f"version {version} is not what was published ({'; '.join(problems)}); serve another version"
-        raise RegistryError(message)

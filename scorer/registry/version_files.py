@@ -14,7 +14,7 @@ from torch import Tensor
 
 from scorer.model.bundle import ModelBundle
 from scorer.model.features import TOKENIZER_FILE
-from scorer.registry.digests import sha256_of
+from scorer.registry.manifest import sha256_of
 from stream.codec import UndecodableError, decoded
 from stream.disk.durable_files import sync
 
@@ -42,9 +42,7 @@ def write_version_files(bundle: ModelBundle, directory: Path, parent: Path | Non
     frozen = {name: tensor for name, tensor in tensors.items() if name not in trained}
     write_json(directory / CONFIG, model.config)
     # In the order of the features: the first releases sorted them by name and read them by position.
-    (directory / STATISTICS).write_bytes(
-        msgspec.json.format(msgspec.json.encode(bundle.statistics.to_json()), indent=2)
-    )
+    write_json(directory / STATISTICS, bundle.statistics.to_json(), order=None)
     (directory / TOKENIZER_FILE).write_bytes(bundle.featurizer.tokenizer_json)
     _save({name: tensors[name] for name in trained}, directory / TRAINED)
     if parent is None or not _link_equal(parent / FROZEN, frozen, directory / FROZEN):

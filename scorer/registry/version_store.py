@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-from scorer.registry.digests import sha256_of
-from scorer.registry.manifest import Manifest
+from scorer.registry.manifest import Manifest, sha256_of
 from stream.codec import UndecodableError, decoded, from_json, text_of
 from stream.events import Alias, ModelRelease
 

@@ -6,8 +6,9 @@ from structlog.testing import capture_logs
 
 from scorer.evaluator.process import read_state
 from scorer.evaluator.settings import EvaluatorSettings
-from scorer.evaluator.snapshot_file import Snapshot, SnapshotError, read_snapshot, write_snapshot
+from scorer.evaluator.snapshot_file import Snapshot, read_snapshot, write_snapshot
 from scorer.evaluator.state import ProgressiveEvaluator
+from stream.codec import UndecodableError
 from stream.disk.durable_files import StorageError
 from tests.full_disk import no_file_larger_than
 
@@ -42,10 +43,10 @@ def test_without_a_snapshot_there_is_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 torn", b"no archive"])
-def test_a_torn_snapshot_is_refused_with_the_remedy(tmp_path: Path, content: bytes) -> None:
+def test_a_torn_snapshot_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "snapshot.npz"
     path.write_bytes(content)
-    with pytest.raises(SnapshotError, match="delete it to judge"):
+    with pytest.raises(UndecodableError, match=r"snapshot\.npz.* is not a snapshot"):
         read_snapshot(path)
 
 
@@ -53,7 +54,7 @@ def test_half_a_snapshot_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "snapshot.npz"
     write_snapshot(path, snapshot(1))
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(SnapshotError, match="delete it to judge"):
+    with pytest.raises(UndecodableError, match=r"snapshot\.npz.* is not a snapshot"):
         read_snapshot(path)
 
 

@@ -10,7 +10,7 @@ import torch
 
 from scorer.engine.engine import Engine
 from scorer.engine.golden import golden_z
-from scorer.registry.digests import sha256_of
+from scorer.registry.manifest import sha256_of
 from scorer.registry.registry import LEFTOVER_SECONDS, ModelRegistry
 from scorer.registry.version_files import FROZEN, STATISTICS, TRAINED, write_json
 from scorer.registry.version_store import ALIASES, MANIFEST, RegistryError, parse_version, version_name

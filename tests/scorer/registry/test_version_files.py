@@ -2,7 +2,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from scorer.registry.digests import file_problems
+from scorer.registry.manifest import file_problems
 from scorer.registry.version_files import (
     CONFIG,
     FROZEN,
