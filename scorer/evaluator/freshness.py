@@ -55,22 +55,21 @@ class FreshnessTracker:
     Args:
         max_waiting: Rows kept that no version covers yet, for when nothing is promoted; beyond it the oldest are
             given up and counted in `num_given_up`.
+
+    Attributes:
+        num_waiting: Rows that no serving version covers yet.
+        num_given_up: Rows that none will ever cover, or that none did in time.
     """
 
     def __init__(self, max_waiting: int = 1_000_000) -> None:
         self._max_waiting = max_waiting
         self._waiting: dict[int, deque[tuple[int, int]]] = {}
-        self._num_waiting = 0
+        self.num_waiting = 0
         self._covered_by_version: dict[str, Mapping[str, int]] = {}
         self._scored_ms_by_version: dict[str, int] = {}
         self._served: dict[str, _ServedOffsets] = {}
         self._gaps: dict[str, dict[tuple[int, int], None]] = {}
         self.num_given_up = 0
-
-    @property
-    def num_waiting(self) -> int:
-        """Rows that no serving version covers yet."""
-        return self._num_waiting
 
     def add_rows(self, partition: int, offset: int, label_due_ms: Iterable[int]) -> list[float]:
         """Take the rows of one record of `weighted-examples`; offsets rise within a partition.
@@ -87,11 +86,11 @@ class FreshnessTracker:
         rows = self._waiting.setdefault(partition, deque())
         before = len(rows)
         rows.extend((offset, due_ms) for due_ms in label_due_ms)
-        self._num_waiting += len(rows) - before
-        while self._num_waiting > self._max_waiting:
+        self.num_waiting += len(rows) - before
+        while self.num_waiting > self._max_waiting:
             longest = max(self._waiting.values(), key=len)
             longest.popleft()
-            self._num_waiting -= 1
+            self.num_waiting -= 1
             self.num_given_up += 1
         return []
 
@@ -164,7 +163,7 @@ class FreshnessTracker:
             if str(partition) == name:
                 left = [row for row in waiting if not start <= row[0] < stop]
                 self.num_given_up += len(waiting) - len(left)
-                self._num_waiting -= len(waiting) - len(left)
+                self.num_waiting -= len(waiting) - len(left)
                 self._waiting[partition] = deque(left)
 
     def _serve(self, version: str) -> list[float]:
@@ -180,7 +179,7 @@ class FreshnessTracker:
             while waiting and waiting[0][0] < covered:
                 _, due_ms = waiting.popleft()
                 settled.append((scored_ms - due_ms) / 1000)
-        self._num_waiting -= len(settled)
+        self.num_waiting -= len(settled)
         return settled
 
 

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -44,30 +45,33 @@ class EvaluatorLoop:
         kafka: Cluster and topics.
         settings: Of the evaluator.
         metrics: What to count in.
+        releases: Gives the releases.
+        consumer: Gives the examples; without a group.
 
     Raises:
         SnapshotError: the snapshot belongs to other topics.
-        ReleasesUnavailableError: the topic of releases does not exist.
         ClusterError: the topic of examples does not exist.
     """
 
-    def __init__(self, kafka: KafkaSettings, settings: EvaluatorSettings, metrics: EvaluatorMetrics) -> None:
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        settings: EvaluatorSettings,
+        metrics: EvaluatorMetrics,
+        releases: ReleaseFollower,
+        consumer: KafkaConsumer,
+    ) -> None:
         self._settings = settings
         self._metrics = metrics
+        self._releases = releases
+        self._consumer = consumer
         self._topic = topic_name("weighted-examples", kafka)
         self._path = settings.state() / "snapshot.npz"
         known = read_state(self._path, settings)
-        self._releases = ReleaseFollower(kafka, metrics.unusable_releases.inc)
-        self._consumer = KafkaConsumer(**kafka.reader_options())
-        try:
-            self._partitions = self._found_partitions(kafka)
-            self._consumer.assign(self._partitions)
-            self._consumer.seek_to_beginning(*self._partitions)
-            continues = known is not None and self._continues(known[0])
-            self._evaluator = known[1] if known and continues else ProgressiveEvaluator(settings)
-        except BaseException:
-            self.close()
-            raise
+        self._partitions = self._found_partitions(kafka)
+        self._consumer.assign(self._partitions)
+        self._consumer.seek_to_beginning(*self._partitions)
+        self._evaluator = known[1] if known and self._continues(known[0]) else ProgressiveEvaluator(settings)
 
     def run(self, stopping: threading.Event) -> None:
         """Read, judge and save until told to stop; the last snapshot is written on the way out.
@@ -91,13 +95,6 @@ class EvaluatorLoop:
             if not stopping.is_set():
                 raise
             structlog.get_logger(__name__).warning("stopped_without_kafka", message=str(error))
-        finally:
-            self.close()
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._consumer.close()
-        self._releases.close()
 
     def _read(self) -> None:
         for release in self._releases.poll():
@@ -229,6 +226,10 @@ def run(process: Process) -> None:
     with stop_on_signals(StopRequest()) as stopping, directory_lock(settings.state(), busy):
         require_cluster(kafka)
         process.show_metrics()
-        loop = EvaluatorLoop(kafka, settings, metrics)
-        start_watchdog(stopping.progress, settings.stall_seconds)
-        loop.run(stopping)
+        with (
+            closing(ReleaseFollower(kafka, metrics.unusable_releases.inc)) as releases,
+            closing(KafkaConsumer(**kafka.reader_options())) as consumer,
+        ):
+            loop = EvaluatorLoop(kafka, settings, metrics, releases, consumer)
+            start_watchdog(stopping.progress, settings.stall_seconds)
+            loop.run(stopping)

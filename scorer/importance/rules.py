@@ -13,7 +13,8 @@ when.position.max = 3
 """
 
 import math
-from collections.abc import Iterator, Sequence
+import operator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -45,54 +46,47 @@ class _Given(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(message)
 
 
-class TextTest(_Given, frozen=True):
-    """What a text must be; every test that is given must hold."""
+_HOLDS: dict[str, Callable[[Any, Any], bool]] = {
+    "equals": operator.eq,
+    "prefix": str.startswith,
+    "in_": lambda value, allowed: value in allowed,
+    "min": operator.ge,
+    "max": operator.le,
+}
+"""What each test asks of a value and of what the rule gives."""
+
+
+class _Test(_Given, frozen=True):
+    """Tests of one value."""
+
+    def holds(self, value: Any) -> bool:
+        """Return whether a value passes every test that is given; one that is missing passes none."""
+        given = ((name, getattr(self, name)) for name in self.__struct_fields__)
+        return value is not None and all(_HOLDS[name](value, wanted) for name, wanted in given if wanted is not None)
+
+
+class TextTest(_Test, frozen=True):
+    """What a text must be."""
 
     equals: str | None = None
     prefix: str | None = None
     in_: Annotated[tuple[str, ...], Meta(min_length=1)] | None = field(default=None, name="in")
 
-    def holds(self, value: str) -> bool:
-        """Return whether the text passes."""
-        return (
-            (self.equals is None or value == self.equals)
-            and (self.prefix is None or value.startswith(self.prefix))
-            and (self.in_ is None or value in self.in_)
-        )
 
-
-class KindTest(_Given, frozen=True):
-    """What the strongest kind of click must be; an impression without a click has none, and never passes."""
+class KindTest(_Test, frozen=True):
+    """What the strongest kind of click must be; an impression without a click has none."""
 
     equals: ClickKind | None = None
     in_: Annotated[tuple[ClickKind, ...], Meta(min_length=1)] | None = field(default=None, name="in")
 
-    def holds(self, value: ClickKind | None) -> bool:
-        """Return whether the kind passes."""
-        return (
-            value is not None
-            and (self.equals is None or value == self.equals)
-            and (self.in_ is None or value in self.in_)
-        )
 
-
-class NumberTest(_Given, frozen=True):
-    """What a number must be; a missing number and an unknown position never pass."""
+class NumberTest(_Test, frozen=True):
+    """What a number must be; an unknown position is none, and both bounds belong to the range."""
 
     equals: float | None = None
     in_: Annotated[tuple[float, ...], Meta(min_length=1)] | None = field(default=None, name="in")
     min: float | None = None
     max: float | None = None
-
-    def holds(self, value: float | None) -> bool:
-        """Return whether the number passes; both bounds belong to the range."""
-        return (
-            value is not None
-            and (self.equals is None or value == self.equals)
-            and (self.in_ is None or value in self.in_)
-            and (self.min is None or value >= self.min)
-            and (self.max is None or value <= self.max)
-        )
 
 
 class Conditions(_Given, frozen=True, kw_only=True):

@@ -87,7 +87,7 @@ class LiveModels:
     @property
     def version(self) -> str:
         """The version that serves."""
-        return self.slot.version
+        return self.slot.engine.version
 
     @contextmanager
     def following(self) -> Iterator[Self]:
@@ -122,7 +122,7 @@ class LiveModels:
 
     def _swap(self, release: ModelRelease) -> None:
         self._unread.pop("champion", None)
-        if release.version == self.slot.version:
+        if release.version == self.version:
             self._metrics.swaps.labels("unchanged").inc()
             return
         try:
@@ -146,7 +146,7 @@ class LiveModels:
         if reason == "unreadable":
             self._try_again(release)
         structlog.get_logger(__name__).error(
-            "release_refused", version=release.version, live=self.slot.version, reason=reason, message=str(error)
+            "release_refused", version=release.version, live=self.version, reason=reason, message=str(error)
         )
 
     def _load_frozen(self, release: ModelRelease) -> None:

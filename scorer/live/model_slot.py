@@ -70,11 +70,6 @@ class ModelSlot:
         self.previous: StagedVersion | None = None
         self._lock = Lock()
 
-    @property
-    def version(self) -> str:
-        """The version that serves."""
-        return self.engine.version
-
     def prepare(self, release: ModelRelease, registry: ModelRegistry) -> StagedVersion:
         """Return the released version, checked and warm (steps 1 to 6).
 

@@ -68,25 +68,25 @@ def refused(slot, release, registry):
 def test_a_release_serves_after_the_switch_and_not_before(registry, slot):
     release = publish(registry, 1)
     staged = slot.prepare(release, registry)
-    assert slot.version == version_name(TINY_LINE, 0)
+    assert slot.engine.version == version_name(TINY_LINE, 0)
     slot.switch(staged)
     expected = Engine(registry.load(release.version), ScorerSettings()).score(IMPRESSIONS)
     found = slot.engine.score(IMPRESSIONS)
-    assert found.version == slot.version == release.version
+    assert found.version == slot.engine.version == release.version
     np.testing.assert_array_equal(found.z, expected.z)
 
 
 def test_a_version_of_another_line_of_the_same_shape_serves_in_its_own_precision(registry, slot):
-    other = dataclasses.replace(registry.load(slot.version), version="ffffffff-000003", precision="bf16")
+    other = dataclasses.replace(registry.load(slot.engine.version), version="ffffffff-000003", precision="bf16")
     digest = registry.publish(other, created_ms=2)
     release = ModelRelease(
         alias="champion", version=other.version, digest=digest, location="", reason="rolled_back", created_ms=2
     )
-    before = slot.version
+    before = slot.engine.version
     slot.switch(slot.prepare(release, registry))
-    assert (slot.version, slot.engine.bundle.precision) == ("ffffffff-000003", "bf16")
+    assert (slot.engine.version, slot.engine.bundle.precision) == ("ffffffff-000003", "bf16")
     slot.switch(slot.previous)
-    assert (slot.version, slot.engine.bundle.precision) == (before, "fp32")
+    assert (slot.engine.version, slot.engine.bundle.precision) == (before, "fp32")
 
 
 def test_the_switch_keeps_the_addresses_of_the_live_tensors(registry, slot):
@@ -111,14 +111,14 @@ def test_a_rollback_needs_no_registry(registry, slot, tmp_path):
     slot.switch(slot.prepare(publish(registry, 2), registry))
     registry.path(first.version).rename(tmp_path / "gone")
     slot.switch(slot.prepare(first, registry))
-    assert slot.version == first.version
+    assert slot.engine.version == first.version
 
 
 def test_switching_to_the_live_version_is_no_change(registry, slot):
     staged = slot.prepare(publish(registry, 1), registry)
     slot.switch(staged)
     slot.switch(staged)
-    assert slot.version == version_name(TINY_LINE, 1)
+    assert slot.engine.version == version_name(TINY_LINE, 1)
     assert slot.previous.bundle.version == version_name(TINY_LINE, 0)
 
 
@@ -186,7 +186,7 @@ def test_the_slot_needs_only_the_tensors_that_learn(registry, slot):
     release = publish(registry, 1)
     (registry.path(release.version) / FROZEN).unlink()
     slot.switch(slot.prepare(release, registry))
-    assert slot.version == release.version
+    assert slot.engine.version == release.version
 
 
 def test_every_score_is_by_the_one_version_it_names_under_concurrent_switches(registry, slot):

@@ -38,7 +38,7 @@ class LoadedModels:
 
     @property
     def version(self) -> str:
-        return self.slot.version
+        return self.slot.engine.version
 
 
 def connect(service: FastAPI) -> AsyncClient:
