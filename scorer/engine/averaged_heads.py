@@ -1,6 +1,6 @@
 """The heads of the last live versions, averaged: an importance score that a single round's noise moves less."""
 
-from dataclasses import dataclass
+from itertools import takewhile
 
 import torch
 from torch import Tensor
@@ -8,12 +8,6 @@ from torch import Tensor
 from scorer.model.ctr_bert import CtrBert
 
 _TENSORS = ("head.weight", "head.bias", "position_logit.weight")
-
-
-@dataclass(frozen=True, slots=True)
-class _Head:
-    version: str
-    tensors: tuple[Tensor, ...]
 
 
 class AveragedHeads:
@@ -31,26 +25,23 @@ class AveragedHeads:
 
     def __init__(self, num_heads: int) -> None:
         self._num_heads = num_heads
-        self._heads: list[_Head] = []
+        self._heads: dict[str, tuple[Tensor, ...]] = {}
         self._mean: tuple[Tensor, ...] = ()
 
     @property
     def versions(self) -> tuple[str, ...]:
         """Versions whose heads are averaged, oldest first; empty while nothing is kept."""
-        return tuple(head.version for head in self._heads)
+        return tuple(self._heads)
 
     def remember(self, version: str, model: CtrBert) -> None:
         """Add the head of a version that goes live."""
         if self._num_heads == 1:
             return
-        if version in self.versions:
-            self._heads = self._heads[: self.versions.index(version)]
         state = model.state_dict()
-        self._heads.append(_Head(version, tuple(state[name].detach().clone() for name in _TENSORS)))
-        self._heads = self._heads[-self._num_heads :]
-        self._mean = tuple(
-            torch.stack(tensors).mean(dim=0) for tensors in zip(*(head.tensors for head in self._heads), strict=True)
-        )
+        heads = list(takewhile(lambda head: head[0] != version, self._heads.items()))
+        heads.append((version, tuple(state[name].detach().clone() for name in _TENSORS)))
+        self._heads = dict(heads[-self._num_heads :])
+        self._mean = tuple(torch.stack(same).mean(dim=0) for same in zip(*self._heads.values(), strict=True))
 
     def z(self, h_BD: Tensor, position_B: Tensor) -> Tensor | None:
         """Return the mean logit of the heads, float32 [B]; None where the live head is the only one.
