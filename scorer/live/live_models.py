@@ -70,20 +70,6 @@ class LiveModels:
             release for release in releases.values() if (release.alias, release.version) != ("champion", bundle.version)
         )
 
-    @classmethod
-    def wait(
-        cls,
-        follower: ReleaseFollower,
-        releases: Mapping[Alias, ModelRelease],
-        *,
-        loader: ReleaseLoader,
-        settings: ScorerSettings,
-        metrics: ModelMetrics,
-    ) -> Self:
-        """Return the versions that serve as soon as the first champion can be loaded."""
-        bundle, latest = loader.wait_for_champion(follower, releases)
-        return cls(bundle, follower, latest, loader=loader, settings=settings, metrics=metrics)
-
     @property
     def version(self) -> str:
         """The version that serves."""

@@ -4,7 +4,6 @@ import signal
 import socket
 import time
 from collections.abc import MutableMapping
-from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -73,9 +72,12 @@ def run(process: Process) -> None:
     follower = ReleaseFollower(KafkaSettings(), metrics.model.unusable_releases.inc)
     # The frozen version is for the evaluator's comparison; nobody is served by it.
     scorer = ScorerSettings(frozen_share=0.0)
-    wait = partial(
-        LiveModels.wait, follower, follower.catch_up(), loader=loader, settings=scorer, metrics=metrics.model
-    )
+    known = follower.catch_up()
+
+    def wait() -> LiveModels:
+        bundle, releases = loader.wait_for_champion(follower, known)
+        return LiveModels(bundle, follower, releases, loader=loader, settings=scorer, metrics=metrics.model)
+
     with FirstChampion(wait).following() as first:
         serve_until_told(create_service(lambda: first.models, settings, metrics), listener, settings.drain_seconds)
 

@@ -1,4 +1,3 @@
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,12 @@ def first_champion(follower: BrokenFollower, shown: CollectorRegistry) -> FirstC
     metrics = ModelMetrics(shown, "service")
     loader = ReleaseLoader(ModelSettings(device="cpu"))
     settings = ScorerSettings(frozen_share=0.0)
-    return FirstChampion(partial(LiveModels.wait, follower, {}, loader=loader, settings=settings, metrics=metrics))
+
+    def wait() -> LiveModels:
+        bundle, releases = loader.wait_for_champion(follower, {})
+        return LiveModels(bundle, follower, releases, loader=loader, settings=settings, metrics=metrics)
+
+    return FirstChampion(wait)
 
 
 def test_a_champion_that_comes_later_is_loaded_and_followed(tmp_path: Path) -> None:
