@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -232,7 +233,7 @@ def examine_releases(kafka: KafkaSettings, root: Path) -> Iterator[Finding]:
     Nothing where the topic is missing: another finding says so.
     """
     try:
-        with ReleaseFollower(kafka) as follower:
+        with closing(ReleaseFollower(kafka)) as follower:
             released = follower.catch_up()
     except ReleasesUnavailableError:
         return

@@ -1,5 +1,6 @@
 """What `millstream models` and `millstream trainer skip-lost` do on the configured directories."""
 
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -144,6 +145,6 @@ def prune_versions(keep: int) -> list[str]:
 
 def _serving(kafka: KafkaSettings, registry: ModelRegistry) -> str | None:
     """Return the version that serves as far as the registry or else the topic knows."""
-    with ReleaseFollower(kafka) as follower:
+    with closing(ReleaseFollower(kafka)) as follower:
         champion = follower.catch_up().get("champion")
     return registry.alias("champion") or (champion.version if champion else None)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 
 from stream.cluster.log import Extent, LogRecord, TopicLog
 from stream.events import OLDEST_MS, EventError, decode_event
@@ -17,7 +18,7 @@ def newest_events(kafka: KafkaSettings) -> list[LogRecord]:
     Raises:
         ClusterError: The cluster cannot be reached, or the topic does not exist.
     """
-    with TopicLog(kafka) as log:
+    with closing(TopicLog(kafka)) as log:
         extent = log.extent("events")
         first = {number: max(extent.first[number], end - _PER_PARTITION) for number, end in extent.end.items()}
         return list(log.records("events", Extent(first=first, end=extent.end)))

@@ -54,7 +54,7 @@ def kafka_publisher(kafka: KafkaSettings, registry: ModelRegistry, outage: Outag
         registry: Where versions are.
         outage: How an announcement waits for a broker that does not answer; None fails then.
     """
-    with ReleaseFollower(kafka) as follower:
+    with closing(ReleaseFollower(kafka)) as follower:
         announced = follower.catch_up()
 
     def tell(releases: Sequence[ModelRelease]) -> None:

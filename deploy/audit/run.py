@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def run_audit(kafka: KafkaSettings, trainer_dir: Path, producer_ledger: Path | N
         line_start=state.first_offsets if state else {},
     )
     conservation = Conservation(settled, {topic_name(kind, kafka): kind for kind in _KINDS})
-    with TopicLog(kafka) as log:
+    with closing(TopicLog(kafka)) as log:
         retained_ms = time.time_ns() // 1_000_000 - int(kafka.retention_hours * 3_600_000)
         _take_topics(log, conservation, settled.join, retained_ms)
         problems = named("range", "deleted by retention while it was being read; audit again", map(str, log.gone))

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from deploy.local_kafka.broker import LocalKafka, free_port
@@ -37,7 +37,7 @@ def demo_cluster(home: Path) -> Iterator[str]:
 def backlog(kafka: KafkaSettings, groups: list[str]) -> dict[str, int]:
     """Return how many records each consumer group has not yet committed."""
     behind = {}
-    with TopicLog(kafka) as log:
+    with closing(TopicLog(kafka)) as log:
         for group in groups:
             kind = READERS[group]
             extent = log.extent(kind)

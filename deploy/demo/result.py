@@ -1,5 +1,6 @@
 """Reads back from the topics what a demo's processes did: scored rows, freshness, versions."""
 
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def read_result(kafka: KafkaSettings, producer_ledger: Path) -> DemoResult:
     revised: set[str] = set()
     freshness: list[float] = []
     promoted: set[str] = set()
-    with TopicLog(kafka) as log:
+    with closing(TopicLog(kafka)) as log:
         for record in log.records("model-releases", log.extent("model-releases")):
             try:
                 release = decode_release(record.value)

@@ -29,7 +29,7 @@ from stream.process.vital_thread import end_process
 from stream.process.watchdog import Progress, start_watchdog
 from stream.settings import KafkaSettings
 from stream.topics import topic_name
-from stream.worker.delivery import DeliveryError, deliver
+from stream.worker.delivery import delivered
 from stream.worker.faust_app import create_app, run_app
 from stream.worker.membership import Membership
 from stream.worker.ordered_consumer import num_unread
@@ -179,12 +179,7 @@ class ScorerAgent:
     async def _publish(self, batch: Sequence[Message], scored: MicroBatch) -> None:
         started = time.perf_counter()
         while self._membership.owns(batch[0]):
-            try:
-                await deliver(self._app, self._kafka, scored.deliveries)
-            except DeliveryError as error:
-                self._metrics.send_failures.inc()
-                structlog.get_logger(__name__).warning("send_failed", message=str(error))
-                await asyncio.sleep(_RETRY_SECONDS)
+            if not await delivered(self._app, self._kafka, scored.deliveries, self._metrics.send_failures.inc):
                 continue
             self._metrics.stage_seconds.labels("publish").observe(time.perf_counter() - started)
             self._metrics.count(scored, self._scoring.strategy)

@@ -1,5 +1,7 @@
 """The end of `weighted-examples`: the rows that a restarted scorer's running means were made of."""
 
+from contextlib import closing
+
 import structlog
 
 from stream.cluster.log import Extent, LogRecord, TopicLog
@@ -17,7 +19,7 @@ def recent_examples(kafka: KafkaSettings, num_rows: int) -> list[WeightedExample
         ClusterError: the cluster does not answer or stops to, or the topic does not exist.
     """
     examples: list[WeightedExample] = []
-    with TopicLog(kafka) as log:
+    with closing(TopicLog(kafka)) as log:
         whole = log.extent("weighted-examples")
         end, num_records = whole.end, 1
         # How many rows a record holds is known once it is read, so each look goes twice as far back as the one before.

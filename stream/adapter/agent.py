@@ -19,7 +19,7 @@ from stream.events import Click, EventError, encode
 from stream.process.watchdog import Progress, start_watchdog
 from stream.record import Delivery, Record
 from stream.settings import AdapterSettings, KafkaSettings
-from stream.worker.delivery import DeliveryError, deliver
+from stream.worker.delivery import delivered
 from stream.worker.faust_app import create_app
 from stream.worker.membership import Membership
 from stream.worker.ordered_consumer import log_ends, num_unread
@@ -31,7 +31,6 @@ _SEND_AT_ONCE = 500
 _MAX_HELD = 4_000
 """Of one partition: an event has about 1 KB, and a fetch that was under way may add 1 MiB."""
 _TICK_SECONDS = 0.05
-_RETRY_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +86,9 @@ class AdapterAgent:
         while True:
             released = self._alignment.release(self._read_until(), _SEND_AT_ONCE)
             chunk = [settled for _, settled in released]
-            await self._deliver([settled.delivery for settled in chunk if settled.delivery is not None])
+            deliveries = [settled.delivery for settled in chunk if settled.delivery is not None]
+            while not await delivered(self._app, self._kafka, deliveries, self._metrics.send_failures.inc):
+                pass
             for settled in chunk:
                 self._metrics.records.labels(settled.outcome).inc()
                 # What a rebalance, or the client going back, took during the sends is read again.
@@ -199,15 +200,6 @@ class AdapterAgent:
         self._unread = num_unread(self._app, self._positions)
         self._metrics.lag.set(self._unread)
         self._metrics.held.set(self._alignment.num_held)
-
-    async def _deliver(self, deliveries: Sequence[Delivery]) -> None:
-        while True:
-            try:
-                return await deliver(self._app, self._kafka, deliveries)
-            except DeliveryError as error:
-                self._metrics.send_failures.inc()
-                structlog.get_logger(__name__).warning("send_failed", message=str(error))
-                await asyncio.sleep(_RETRY_SECONDS)
 
 
 def create_adapter_app(

@@ -4,9 +4,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
-from kafka.errors import KafkaError
-
-from stream.cluster.admin import ClusterError, Problem, connect_admin
+from stream.cluster.admin import Problem, administered
 from stream.settings import KafkaSettings
 from stream.topics import topic_table
 
@@ -27,14 +25,8 @@ def check_source_topics(kafka: KafkaSettings, names: Iterable[str], mapping: Pat
     Raises:
         ClusterError: The cluster cannot be reached or refuses.
     """
-    admin = connect_admin(kafka)
-    try:
+    with administered(kafka, "list its topics") as admin:
         present = {name for name in admin.list_topics() if not name.startswith("__")}
-    except KafkaError as error:
-        message = f"the cluster at {kafka.bootstrap} refused to list its topics: {error}"
-        raise ClusterError(message) from error
-    finally:
-        admin.close()
     ours = {topic.name for topic in topic_table(kafka).values()}
     problems = []
     for name in sorted(set(names)):

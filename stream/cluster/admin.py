@@ -1,6 +1,7 @@
 """Creates the topics of the topic table on a cluster, and says where the cluster differs from it."""
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,6 +69,21 @@ def connect_admin(kafka: KafkaSettings) -> KafkaAdminClient:
     return admin
 
 
+@contextmanager
+def administered(kafka: KafkaSettings, task: str) -> Generator[KafkaAdminClient]:
+    """Hold an administrator of the cluster; `task` is what a refusal says that the cluster refused to do.
+
+    Raises:
+        ClusterError: The cluster cannot be reached or refuses.
+    """
+    with closing(connect_admin(kafka)) as admin:
+        try:
+            yield admin
+        except KafkaError as error:
+            message = f"the cluster at {kafka.bootstrap} refused to {task}: {error}"
+            raise ClusterError(message) from error
+
+
 def require_cluster(kafka: KafkaSettings) -> None:
     """Refuse at once, before anything slow is loaded, where no cluster answers.
 
@@ -97,16 +113,10 @@ def apply_topics(kafka: KafkaSettings) -> list[str]:
     Raises:
         ClusterError: The cluster cannot be reached or refuses.
     """
-    admin = connect_admin(kafka)
-    try:
+    with administered(kafka, "create topics") as admin:
         present = set(admin.list_topics())
         missing = [topic for topic in topic_table(kafka).values() if topic.name not in present]
         return [topic.name for topic in missing if _create(admin, topic, kafka.replication_factor)]
-    except KafkaError as error:
-        message = f"the cluster at {kafka.bootstrap} refused to create topics: {error}"
-        raise ClusterError(message) from error
-    finally:
-        admin.close()
 
 
 def check_topics(kafka: KafkaSettings, join: JoinSettings) -> list[Problem]:
@@ -115,8 +125,7 @@ def check_topics(kafka: KafkaSettings, join: JoinSettings) -> list[Problem]:
     Raises:
         ClusterError: The cluster cannot be reached or refuses.
     """
-    admin = connect_admin(kafka)
-    try:
+    with administered(kafka, "describe its topics") as admin:
         present = set(admin.list_topics())
         problems = []
         for kind, topic in topic_table(kafka).items():
@@ -128,11 +137,6 @@ def check_topics(kafka: KafkaSettings, join: JoinSettings) -> list[Problem]:
             if kind == "events":
                 problems += _retention_problems(topic.name, actual.config, join)
         return problems
-    except KafkaError as error:
-        message = f"the cluster at {kafka.bootstrap} refused to describe its topics: {error}"
-        raise ClusterError(message) from error
-    finally:
-        admin.close()
 
 
 def refuse(problems: Iterable[Problem]) -> None:

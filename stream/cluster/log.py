@@ -1,9 +1,8 @@
 """Reads a topic between offsets that are fixed beforehand; belongs to no consumer group."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
 from kafka import KafkaConsumer, TopicPartition
 
@@ -126,14 +125,6 @@ class TopicLog:
         """Close the connection."""
         self._consumer.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
 
 def committed_offsets(kafka: KafkaSettings, group: str, kind: TopicKind) -> dict[int, int]:
     """Return the next offset, by partition, that a consumer group has committed; empty for an unknown group.
@@ -145,10 +136,7 @@ def committed_offsets(kafka: KafkaSettings, group: str, kind: TopicKind) -> dict
     """
     topic = topic_name(kind, kafka)
     # It never subscribes, so it does not join the group and disturbs nobody.
-    consumer = KafkaConsumer(**kafka.reader_options() | {"group_id": f"{kafka.topic_prefix}{group}"})
-    try:
+    with closing(KafkaConsumer(**kafka.reader_options() | {"group_id": f"{kafka.topic_prefix}{group}"})) as consumer:
         numbers = consumer.partitions_for_topic(topic) or set()
         offsets = {number: consumer.committed(TopicPartition(topic, number)) for number in sorted(numbers)}
-    finally:
-        consumer.close()
     return {number: offset for number, offset in offsets.items() if offset is not None}

@@ -5,8 +5,7 @@ Every process reads the whole topic by itself and in no consumer group: in a gro
 
 import time
 from collections.abc import Callable, Iterable
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import structlog
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
@@ -68,14 +67,6 @@ class ReleaseFollower:
     def close(self) -> None:
         """Close the connection."""
         self._consumer.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _decode(self, record: Any) -> ModelRelease | None:
         try:

@@ -6,9 +6,8 @@ from typing import NoReturn
 from uuid import UUID
 
 import structlog
-from kafka.errors import KafkaError
 
-from stream.cluster.admin import ClusterError, connect_admin
+from stream.cluster.admin import ClusterError, administered
 from stream.settings import KafkaSettings
 
 _LOOK_SECONDS = 5.0
@@ -31,18 +30,14 @@ class TopicIdentities:
         """Return the names that other topics bear than at the last look; a name that none bears is looked for again.
 
         Raises:
-            ClusterError: the cluster cannot be reached.
-            KafkaError: it does not answer.
+            ClusterError: the cluster cannot be reached or does not answer.
         """
-        admin = connect_admin(self._kafka)
-        try:
+        with administered(self._kafka, "describe its topics") as admin:
             found = {
                 topic["name"]: topic["topic_id"]
                 for topic in admin.describe_topics(self._topics)
                 if not topic["error_code"]
             }
-        finally:
-            admin.close()
         remade = [name for name, topic_id in found.items() if self._ids.get(name, topic_id) != topic_id]
         self._ids |= found
         return remade
@@ -52,7 +47,7 @@ class TopicIdentities:
         while True:
             try:
                 remade = await asyncio.to_thread(self.look)
-            except (ClusterError, KafkaError):
+            except ClusterError:
                 remade = []  # the broker is away, as the clients say loudly enough
             if remade:
                 structlog.get_logger(__name__).error(

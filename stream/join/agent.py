@@ -16,7 +16,7 @@ from stream.process.watchdog import Progress, start_watchdog
 from stream.settings import JoinSettings, KafkaSettings
 from stream.topics import topic_name
 from stream.unknown_fields import UnknownFields
-from stream.worker.delivery import DeliveryError, deliver
+from stream.worker.delivery import delivered
 from stream.worker.faust_app import create_app
 from stream.worker.membership import Membership
 from stream.worker.ordered_consumer import log_ends
@@ -28,7 +28,6 @@ _SEND_AT_ONCE = 500
 _MAX_OUTBOX = 20_000
 """Reading waits above so many unconfirmed records: Kafka takes nothing, so there is no use in reading on."""
 _TICK_SECONDS = 0.05
-_RETRY_SECONDS = 0.5
 
 
 def first_label(settings: JoinSettings) -> str:
@@ -172,13 +171,8 @@ class JoinAgent:
         ]
         if not chunks:
             return False
-        try:
-            deliveries = (settlement.delivery for _, _, chunk in chunks for settlement in chunk)
-            await deliver(self._app, self._kafka, deliveries)
-        except DeliveryError as error:
-            self._metrics.send_failures.inc()
-            structlog.get_logger(__name__).warning("send_failed", message=str(error))
-            await asyncio.sleep(_RETRY_SECONDS)
+        deliveries = (settlement.delivery for _, _, chunk in chunks for settlement in chunk)
+        if not await delivered(self._app, self._kafka, deliveries, self._metrics.send_failures.inc):
             return False
         for number, join, chunk in chunks:
             # A rebalance during the sends has dropped the state: its records will be read again.

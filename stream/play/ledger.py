@@ -1,8 +1,7 @@
 """The producer's ledger: one row for every record that Kafka has confirmed. The audit compares the topics with it."""
 
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import msgspec
 import pyarrow as pa
@@ -67,14 +66,6 @@ class LedgerWriter:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._rows: list[LedgerRow] = []
         self._writer = pq.ParquetWriter(path, LEDGER_SCHEMA, compression="zstd")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def append(self, row: LedgerRow) -> None:
         """Add one row."""

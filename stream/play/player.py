@@ -1,10 +1,9 @@
 """Everything that playing events needs, put together: Kafka, ledger, metrics, progress, signals."""
 
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from stream.play.ledger import LedgerWriter
@@ -57,10 +56,9 @@ class Player:
             registry = process_registry()
             stop = stack.enter_context(stop_on_signals(threading.Event()))
             serve_metrics("shop", metrics, registry)
-            ledger = stack.enter_context(LedgerWriter(options.ledger))
-            self._producer = stack.enter_context(
-                EventProducer(kafka, options.window_seconds, ledger, ShopMetrics(registry))
-            )
+            ledger = stack.enter_context(closing(LedgerWriter(options.ledger)))
+            producer = EventProducer(kafka, options.window_seconds, ledger, ShopMetrics(registry))
+            self._producer = stack.enter_context(closing(producer))
             self.progress = stack.enter_context(PlaybackProgress(title, options.total))
             self.playback = Playback(self._producer, rate=options.rate, seconds=options.seconds, stop=stop)
             self._stack = stack.pop_all()
@@ -69,9 +67,7 @@ class Player:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         try:
             self._unsent = self.playback.finish()
         finally:

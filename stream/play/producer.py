@@ -3,14 +3,13 @@
 from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import msgspec
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
-from stream.cluster.admin import ClusterError, connect_admin
+from stream.cluster.admin import ClusterError, administered
 from stream.events import Click, Impression, encode
 from stream.play.ledger import LedgerRow, RecordKind
 from stream.settings import KafkaSettings
@@ -137,14 +136,6 @@ class EventProducer:
         self._clicked_impressions = 0
         self._failed = 0
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
     def send(self, record: EventRecord) -> None:
         """Hand one record to Kafka; a record that Kafka does not even take is counted as failed."""
         try:
@@ -229,11 +220,8 @@ class EventProducer:
 
 def _connect(kafka: KafkaSettings, topic: str) -> KafkaProducer:
     # The administrator finds out within seconds what the producer would try for half a minute.
-    admin = connect_admin(kafka)
-    try:
+    with administered(kafka, "list its topics") as admin:
         known = topic in admin.list_topics()
-    finally:
-        admin.close()
     if not known:
         message = f"topic {topic} does not exist on {kafka.bootstrap}; run 'millstream topics apply'"
         raise ClusterError(message)

@@ -1,9 +1,10 @@
 """Sends records to Kafka, and knows when it has them."""
 
 import asyncio
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 import faust
+import structlog
 from aiokafka.errors import KafkaError
 from faust.exceptions import FaustError
 from faust.types import RecordMetadata
@@ -12,16 +13,15 @@ from stream.record import Delivery
 from stream.settings import KafkaSettings
 from stream.topics import topic_name
 
-
-class DeliveryError(RuntimeError):
-    """A record was not confirmed by Kafka; send the whole chunk again."""
+_RETRY_SECONDS = 0.5
 
 
-async def deliver(app: faust.App, kafka: KafkaSettings, deliveries: Iterable[Delivery]) -> None:
-    """Send the records in their order, and return when Kafka has confirmed every one.
+async def delivered(
+    app: faust.App, kafka: KafkaSettings, deliveries: Iterable[Delivery], on_failure: Callable[[], None] = lambda: None
+) -> bool:
+    """Send the records in their order, and return whether Kafka confirmed every one; send all again where it did not.
 
-    Raises:
-        DeliveryError: if one was not confirmed. None is in flight then; those that were confirmed will be repeated.
+    None is in flight then, and a moment has been waited; those that were confirmed will be repeated.
     """
     pending: list[Awaitable[RecordMetadata]] = []
     failure: BaseException | None = None
@@ -38,6 +38,10 @@ async def deliver(app: faust.App, kafka: KafkaSettings, deliveries: Iterable[Del
         pending.append(sent)
     results = await asyncio.gather(*pending, return_exceptions=True)
     failure = next((result for result in results if isinstance(result, BaseException)), failure)
-    if failure is not None:
-        message = f"a record was not confirmed: {type(failure).__name__}: {failure}"
-        raise DeliveryError(message) from failure
+    if failure is None:
+        return True
+    on_failure()
+    message = f"a record was not confirmed: {type(failure).__name__}: {failure}"
+    structlog.get_logger(__name__).warning("send_failed", message=message)
+    await asyncio.sleep(_RETRY_SECONDS)
+    return False

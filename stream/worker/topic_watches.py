@@ -13,7 +13,7 @@ from stream.cluster.gone_records import GoneRecords
 from stream.cluster.topic_identity import TopicIdentities
 from stream.record import Delivery, Record
 from stream.settings import KafkaSettings
-from stream.worker.delivery import DeliveryError, deliver
+from stream.worker.delivery import delivered
 from stream.worker.metrics import GroupMetrics
 from stream.worker.ordered_consumer import OrderedConsumer
 
@@ -75,11 +75,5 @@ class _Group:
 
     async def write(self, partition: int, letter: Record) -> None:
         delivery = Delivery("dead-letters", partition % self._kafka.partitions, letter)
-        while True:
-            try:
-                await deliver(self._app, self._kafka, [delivery])
-            except DeliveryError as error:
-                structlog.get_logger(__name__).warning("send_failed", message=str(error))
-                await asyncio.sleep(_RETRY_SECONDS)
-            else:
-                return
+        while not await delivered(self._app, self._kafka, [delivery]):
+            pass

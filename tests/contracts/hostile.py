@@ -7,7 +7,7 @@ import gzip
 import json
 import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -345,7 +345,7 @@ def _producer_ledger(path: Path) -> None:
         label=None,
         click_probability=None,
     )
-    with LedgerWriter(path) as ledger:
+    with closing(LedgerWriter(path)) as ledger:
         ledger.append(row)
 
 

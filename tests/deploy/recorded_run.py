@@ -1,6 +1,7 @@
 """A small run of the whole loop as the records it leaves behind, exact unless a test takes something away."""
 
 from collections import defaultdict
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -236,7 +237,7 @@ def commit(kafka: KafkaSettings, group: str, kind: TopicKind, offsets: dict[int,
 
 def write_producer_ledger(path: Path, labels: dict[str, int]) -> None:
     """Write a producer's ledger of impressions with these labels."""
-    with LedgerWriter(path) as writer:
+    with closing(LedgerWriter(path)) as writer:
         for offset, (name, label) in enumerate(labels.items()):
             writer.append(
                 ProducerRow(

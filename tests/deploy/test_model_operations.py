@@ -1,3 +1,4 @@
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,7 @@ def test_a_new_line_learns_a_log_and_serves(cluster: KafkaSettings, home: Path):
     assert first in started
     assert f"version {second} has learned 40 rows with 10 clicks" in learned
     assert verify_versions(None) == []
-    with ReleaseFollower(cluster) as follower:
+    with closing(ReleaseFollower(cluster)) as follower:
         releases = follower.catch_up()
     assert {alias: release.version for alias, release in releases.items()} == {"champion": second, "frozen": second}
 
@@ -107,7 +108,7 @@ def test_a_line_that_serves_is_replaced_only_by_force_and_can_be_announced_again
     moved.rename(registry.root)
     assert f"champion is {serving}" in announce_aliases()
     assert [finding.state for finding in examine_releases(cluster, registry.root)] == ["ok"]
-    with ReleaseFollower(cluster) as follower:
+    with closing(ReleaseFollower(cluster)) as follower:
         releases = follower.catch_up()
     assert {alias: release.version for alias, release in releases.items()} == {
         "champion": serving,

@@ -7,7 +7,7 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -191,7 +191,7 @@ class Pipeline:
 
     def records(self, kind: TopicKind) -> list[LogRecord]:
         """Return everything in a topic."""
-        with TopicLog(self.kafka) as log:
+        with closing(TopicLog(self.kafka)) as log:
             return list(log.records(kind, log.extent(kind)))
 
     def examples(self) -> dict[int, list[WeightedExample]]:
@@ -228,7 +228,7 @@ class BurstShop:
         self._time_ms = int(time.time() * 1000) - 300_000
         self.ledger = pipeline.home / "burst-ledger.parquet"
         self._open = ExitStack()
-        writer = self._open.enter_context(LedgerWriter(self.ledger))
+        writer = self._open.enter_context(closing(LedgerWriter(self.ledger)))
         self._producer = self._open.enter_context(
             EventProducer(pipeline.kafka, WINDOW_SECONDS, writer, ShopMetrics(CollectorRegistry()))
         )

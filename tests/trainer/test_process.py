@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -84,7 +85,7 @@ def test_the_loop_learns_and_promotes_on_real_kafka(kafka, home):
         metrics,
         stop=lambda: load_latest(home / "trainer").state.offsets == ends,
     )
-    with ReleaseFollower(kafka) as follower:
+    with closing(ReleaseFollower(kafka)) as follower:
         champion = follower.catch_up()["champion"]
     registry = ModelRegistry(home / "registry")
     assert champion.version == registry.alias("champion")

@@ -1,3 +1,4 @@
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,7 @@ def test_a_label_of_a_window_that_was_cut_short_is_not_compared(tmp_path: Path):
 
 
 def test_a_record_sent_as_junk_must_be_unusable(tmp_path: Path):
-    with LedgerWriter(tmp_path / "ledger.parquet") as writer:
+    with closing(LedgerWriter(tmp_path / "ledger.parquet")) as writer:
         for offset in (3, 0):  # junk stands at events/1/3, an impression at events/1/0
             row = LedgerRow(
                 kind="malformed",

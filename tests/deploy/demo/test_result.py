@@ -1,3 +1,4 @@
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -49,7 +50,7 @@ def release(version: str, reason: str = "promoted", alias: str = "champion", cov
 
 
 def write_ledger(path: Path, probabilities: dict[str, float | None]) -> None:
-    with LedgerWriter(path) as writer:
+    with closing(LedgerWriter(path)) as writer:
         for kind in ("impression", "repeated_impression"):
             for offset, (name, probability) in enumerate(probabilities.items()):
                 row = LedgerRow(

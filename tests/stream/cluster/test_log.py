@@ -1,3 +1,5 @@
+from contextlib import closing
+
 import pytest
 
 from stream.cluster.admin import ClusterError
@@ -13,7 +15,7 @@ def test_records_are_read_from_the_start_to_the_extents_end_and_no_further(kafka
     for number in range(5):
         run.add("events", number % 2, str(number).encode(), {"a": b"b"})
     run.write_to(kafka)
-    with TopicLog(kafka) as log:
+    with closing(TopicLog(kafka)) as log:
         extent = log.extent("events")
         run.write_to(kafka)
         records = list(log.records("events", extent))
@@ -24,7 +26,7 @@ def test_records_are_read_from_the_start_to_the_extents_end_and_no_further(kafka
 
 
 def test_an_empty_topic_has_no_records(kafka: KafkaSettings):
-    with TopicLog(kafka) as log:
+    with closing(TopicLog(kafka)) as log:
         assert list(log.records("events", log.extent("events"))) == []
 
 

@@ -1,4 +1,5 @@
 import re
+from contextlib import closing
 
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
@@ -38,7 +39,7 @@ def write(kafka: KafkaSettings, count: int) -> None:
 def test_what_retention_deletes_before_it_is_read_is_noted_and_the_rest_is_read(kafka: KafkaSettings) -> None:
     write(kafka, 5)
     topic = topic_name("events", kafka)
-    with TopicLog(kafka) as log:
+    with closing(TopicLog(kafka)) as log:
         extent = log.extent("events")
         admin = KafkaAdminClient(**kafka.client_options())
         admin.delete_records({TopicPartition(topic, 0): 3})
@@ -74,6 +75,6 @@ def test_a_log_that_ends_with_an_aborted_transaction_is_read_to_its_end(kafka: K
         producer.flush()
         end()
     producer.close()
-    with TopicLog(kafka) as log:
+    with closing(TopicLog(kafka)) as log:
         values = [record.value for record in log.records("events", log.extent("events"))]
     assert values == [b"0", b"1", b"commit_transaction"]

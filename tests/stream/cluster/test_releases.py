@@ -1,4 +1,5 @@
 import time
+from contextlib import closing
 
 import pytest
 from kafka import KafkaProducer
@@ -35,30 +36,30 @@ def poll_until(follower: ReleaseFollower, num_releases: int) -> list[ModelReleas
 def test_a_new_follower_reads_all_releases_from_the_beginning_in_order(kafka: KafkaSettings) -> None:
     sent = [release(1), release(1, "frozen"), release(2)]
     announce(kafka, sent)
-    with ReleaseFollower(kafka) as follower:
+    with closing(ReleaseFollower(kafka)) as follower:
         assert poll_until(follower, 3) == sent
 
 
 def test_every_follower_hears_every_release(kafka: KafkaSettings) -> None:
-    with ReleaseFollower(kafka) as one, ReleaseFollower(kafka) as other:
+    with closing(ReleaseFollower(kafka)) as one, closing(ReleaseFollower(kafka)) as other:
         announce(kafka, [release(1)])
         assert poll_until(one, 1) == poll_until(other, 1) == [release(1)]
 
 
 def test_catching_up_gives_the_last_release_of_each_alias(kafka: KafkaSettings) -> None:
     announce(kafka, [release(1), release(1, "frozen"), release(2)])
-    with ReleaseFollower(kafka) as follower:
+    with closing(ReleaseFollower(kafka)) as follower:
         assert follower.catch_up() == {"champion": release(2), "frozen": release(1, "frozen")}
 
 
 def test_catching_up_on_an_empty_topic_returns_at_once(kafka: KafkaSettings) -> None:
-    with ReleaseFollower(kafka) as follower:
+    with closing(ReleaseFollower(kafka)) as follower:
         assert follower.catch_up() == {}
 
 
 def test_polling_goes_on_where_catching_up_ended(kafka: KafkaSettings) -> None:
     announce(kafka, [release(1)])
-    with ReleaseFollower(kafka) as follower:
+    with closing(ReleaseFollower(kafka)) as follower:
         follower.catch_up()
         announce(kafka, [release(2)])
         assert poll_until(follower, 1) == [release(2)]
@@ -70,7 +71,7 @@ def test_a_record_that_is_no_release_is_counted_and_passed(kafka: KafkaSettings)
     producer.close()
     announce(kafka, [release(1)])
     unusable = Counter("unusable", "Records", registry=CollectorRegistry())
-    with ReleaseFollower(kafka, unusable.inc) as follower:
+    with closing(ReleaseFollower(kafka, unusable.inc)) as follower:
         assert follower.catch_up() == {"champion": release(1)}
     assert unusable.collect()[0].samples[0].value == 1
 

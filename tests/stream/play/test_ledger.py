@@ -1,3 +1,5 @@
+from contextlib import closing
+
 import pytest
 
 from stream.play.ledger import LEDGER_SCHEMA, LedgerRow, LedgerWriter, read_producer_ledger
@@ -17,7 +19,7 @@ def row(offset: int) -> LedgerRow:
 
 
 def test_what_is_written_is_read_back_in_order(tmp_path):
-    with LedgerWriter(tmp_path / "deep" / "ledger.parquet") as ledger:
+    with closing(LedgerWriter(tmp_path / "deep" / "ledger.parquet")) as ledger:
         for offset in range(12_000):  # more than one row group
             ledger.append(row(offset))
     table = read_producer_ledger(tmp_path / "deep" / "ledger.parquet")
@@ -26,7 +28,7 @@ def test_what_is_written_is_read_back_in_order(tmp_path):
 
 
 def test_an_empty_ledger_is_a_ledger(tmp_path):
-    with LedgerWriter(tmp_path / "ledger.parquet"):
+    with closing(LedgerWriter(tmp_path / "ledger.parquet")):
         pass
     assert read_producer_ledger(tmp_path / "ledger.parquet").num_rows == 0
 

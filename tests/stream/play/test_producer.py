@@ -1,4 +1,5 @@
 import time
+from contextlib import closing
 
 import pytest
 
@@ -49,7 +50,7 @@ def test_counts_are_one_line_of_json():
 @pytest.mark.kafka
 def test_an_impression_is_written_when_its_window_is_over_and_not_before(kafka):
     rows = Rows()
-    with EventProducer(kafka, 5.0, rows, rows) as producer:
+    with closing(EventProducer(kafka, 5.0, rows, rows)) as producer:
         producer.send(record_of(IMPRESSION, "impression", 0.25))
         deadline = time.monotonic() + 30
         while producer.counts().impressions == 0 and time.monotonic() < deadline:
@@ -64,7 +65,7 @@ def test_an_impression_is_written_when_its_window_is_over_and_not_before(kafka):
 def test_a_click_in_the_window_makes_the_label_and_a_late_one_does_not(kafka):
     for record, label in ((record_of(click(900), "click"), 1), (record_of(click(9_000), "late_click"), 0)):
         rows = Rows()
-        with EventProducer(kafka, 1.0, rows, rows) as producer:
+        with closing(EventProducer(kafka, 1.0, rows, rows)) as producer:
             producer.send(record_of(IMPRESSION, "impression"))
             producer.send(record)
         assert rows.labels == [label]
@@ -73,7 +74,7 @@ def test_a_click_in_the_window_makes_the_label_and_a_late_one_does_not(kafka):
 @pytest.mark.kafka
 def test_a_click_before_its_impression_makes_the_label(kafka):
     rows = Rows()
-    with EventProducer(kafka, 1.0, rows, rows) as producer:
+    with closing(EventProducer(kafka, 1.0, rows, rows)) as producer:
         producer.send(record_of(click(100), "click"))
         producer.send(record_of(IMPRESSION, "impression"))
     assert rows.labels == [1]
@@ -83,7 +84,7 @@ def test_a_click_before_its_impression_makes_the_label(kafka):
 def test_a_record_that_kafka_refuses_is_counted_and_not_written(kafka):
     rows = Rows()
     huge = Impression(impression_id="i2", event_time_ms=NOW_MS, item_id="x", item_text="x" * 3_000_000)
-    with EventProducer(kafka, 1.0, rows, rows) as producer:
+    with closing(EventProducer(kafka, 1.0, rows, rows)) as producer:
         producer.send(record_of(huge, "impression"))
     assert producer.counts().failed == 1
     assert rows.rows == []

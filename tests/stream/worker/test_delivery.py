@@ -10,7 +10,7 @@ from faust.exceptions import NotReady
 
 from stream.record import Delivery, Record
 from stream.settings import KafkaSettings
-from stream.worker.delivery import DeliveryError, deliver
+from stream.worker.delivery import delivered
 
 KAFKA = KafkaSettings(topic_prefix="shop.")
 
@@ -43,7 +43,7 @@ def labels(*values: bytes) -> list[Delivery]:
 
 async def test_records_leave_in_their_order_and_all_are_confirmed():
     producer = ScriptedProducer()
-    await deliver(SimpleNamespace(producer=producer), KAFKA, labels(b"a", b"b"))
+    assert await delivered(SimpleNamespace(producer=producer), KAFKA, labels(b"a", b"b"))
     assert producer.sent == [("shop.labeled-impressions", b"key", value, 1, None, {}) for value in (b"a", b"b")]
     assert producer.confirmed == [b"a", b"b"]
 
@@ -51,13 +51,16 @@ async def test_records_leave_in_their_order_and_all_are_confirmed():
 @pytest.mark.parametrize("created_ms", [1_700_000_000_001, 1_700_000_000_999])
 async def test_a_create_time_survives_that_faust_cuts_seconds_to_milliseconds(created_ms: int):
     producer = ScriptedProducer()
-    await deliver(SimpleNamespace(producer=producer), KAFKA, [Delivery("events", None, Record(b"k", b"v"), created_ms)])
+    created = Delivery("events", None, Record(b"k", b"v"), created_ms)
+    assert await delivered(SimpleNamespace(producer=producer), KAFKA, [created])
     assert int(producer.sent[0][4] * 1000) == created_ms
 
 
 @pytest.mark.parametrize("trouble", [{"refused": b"c"}, {"unconfirmed": b"b"}])
 async def test_nothing_is_in_flight_when_a_record_was_not_confirmed(trouble: dict[str, bytes]):
     producer = ScriptedProducer(**trouble)
-    with pytest.raises(DeliveryError):
-        await deliver(SimpleNamespace(producer=producer), KAFKA, labels(b"a", b"b", b"c", b"d"))
+    failures: list[None] = []
+    app, records = SimpleNamespace(producer=producer), labels(b"a", b"b", b"c", b"d")
+    assert not await delivered(app, KAFKA, records, lambda: failures.append(None))
+    assert len(failures) == 1
     assert producer.confirmed == [record[2] for record in producer.sent if record[2] not in trouble.values()]
