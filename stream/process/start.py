@@ -1,5 +1,6 @@
 """The start of every process: what keeps it from running is one line on stderr, and everywhere the same exit status."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -79,9 +80,10 @@ def start_process(name: str, run: Run) -> None:
         SystemExit: It cannot start or go on; one line on stderr has said why.
     """
     configure_logging(name)
-    # Until a process has handlers of its own there is nothing to drain.
+    # Until a process has handlers of its own there is nothing to drain. An exception instead would be raised wherever
+    # the main thread stands: inside a library that starts its event loop it is swallowed, or tears it.
     for number in STOPPING:
-        signal.signal(number, lambda *_: sys.exit(0))
+        signal.signal(number, lambda *_: os._exit(0))
     try:
         check_settings()
         run(Process(name))

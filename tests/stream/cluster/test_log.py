@@ -32,7 +32,7 @@ def test_an_empty_topic_has_no_records(kafka: KafkaSettings):
 
 def test_a_missing_topic_is_named_with_the_remedy(kafka: KafkaSettings):
     with (
-        TopicLog(kafka.model_copy(update={"topic_prefix": "nobody."})) as log,
+        closing(TopicLog(kafka.model_copy(update={"topic_prefix": "nobody."}))) as log,
         pytest.raises(ClusterError, match="apply"),
     ):
         log.extent("events")
