@@ -19,42 +19,26 @@ from scorer.model.numeric_statistics import NumericStatistics
 from scorer.registry.version_store import version_name
 from stream.events import GateResult, WeightedExample
 from stream.first_copies import Copy, FirstCopies, FirstCopiesSnapshot
-from stream.hashing import hash01
 from trainer.failures import Failed, attempt
 from trainer.learning.replay_buffer import ReplayBuffer
 from trainer.learning.replay_weights import Replay, weigh_replayed
 from trainer.learning.update import Learner, LearningRow, UpdateReport
 from trainer.plans.example_record import ExampleRecord
+from trainer.plans.plan_rows import PlanRows, is_selected, ledger_rows
 from trainer.promotion.gate import Evidence, JudgedRows, first_evidence, held, judge
+from trainer.promotion.ladder import Ladder
 from trainer.promotion.policy import Verdict, verdict
+from trainer.promotion.slow_harm import Compared, Doubles, SlowHarm, compared
 from trainer.settings import GateSettings, TrainerSettings
 from trainer.state.checkpoint import Checkpoint
-from trainer.state.ledger_segments import LedgerRow, Outcome
+from trainer.state.ledger_segments import LedgerRow
 from trainer.state.line_state import Knowledge, LineState
 from trainer.state.plan import Plan
 
-SELECTION_SALT = "selection"
-
-
-@dataclass(frozen=True)
-class PlanRows:
-    """The rows of a plan, told apart.
-
-    Attributes:
-        first_copies: Rows seen for the first time, in plan order.
-        encoded: The same, as model inputs: made once, used to judge and to learn.
-        selected: Indices of those that are learned.
-        repeats: Rows that were seen before.
-        late: Rows too old to tell.
-        failed: Rows seen for the first time that cannot be made model inputs.
-    """
-
-    first_copies: list[WeightedExample]
-    encoded: list[EncodedRow]
-    selected: list[int]
-    repeats: list[WeightedExample]
-    late: list[WeightedExample]
-    failed: list[WeightedExample]
+_LADDER = "ladder/"
+"""Before the names of the ladder's tensors in a checkpoint."""
+_COMPARED = "slow_harm"
+"""Name of the comparisons with the frozen version there; checkpoints of older releases have none."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +50,14 @@ class LearnReport:
         ledger: One row for every row of the plan, and one for every replayed row.
         weights: Importance weights of the rows that were learned.
         num_unusable: Rows whose weight or offset is not finite, or whose weight is below 0; nothing learned them.
+        num_looked: Rows of the forward passes that told the ladder's steps apart.
     """
 
     update: UpdateReport
     ledger: list[LedgerRow]
     weights: list[float]
     num_unusable: int
+    num_looked: int = 0
 
 
 class ModelLine:
@@ -82,15 +68,24 @@ class ModelLine:
         checkpoint: Where the line stood.
         settings: Of the trainer.
         gate: When an update may serve; None lets every update serve whose weights are finite.
+        anchor: The frozen version; None leaves this step of the ladder out.
     """
 
     def __init__(
-        self, bundle: ModelBundle, checkpoint: Checkpoint, settings: TrainerSettings, gate: GateSettings | None
+        self,
+        bundle: ModelBundle,
+        checkpoint: Checkpoint,
+        settings: TrainerSettings,
+        gate: GateSettings | None,
+        anchor: ModelBundle | None = None,
     ) -> None:
         self._settings = settings
         self.gate = gate
         self._bundle = bundle
         self.learner = Learner(bundle.model, settings, bundle.precision)
+        self._ladder = Ladder(bundle, anchor, settings)
+        self._frozen = anchor.version if anchor else None
+        self._slow_harm = SlowHarm()
         self.replay = ReplayBuffer(settings)
         self.restore(checkpoint)
 
@@ -103,13 +98,17 @@ class ModelLine:
         self._bundle = replace(self._bundle, statistics=statistics)
         self.learner.restore(checkpoint.tensors)
         self.learner.num_steps = state.num_steps
+        averages = {name.removeprefix(_LADDER): tensor for name, tensor in checkpoint.tensors.items()}
+        self._ladder.restore(averages, state.shares, self._bundle.model.trainable_parameters())
         self.first_copies = _restored_first_copies(checkpoint.tensors, self._settings.first_copy_seconds)
         self.evidence = _restored_evidence(checkpoint)
+        self._slow_harm.restore(_compared_in(checkpoint))
         self.replay.restore(state.replay_state, checkpoint.replay)
 
     def candidate(self) -> ModelBundle:
-        """Return the present weights as the version they would be published as."""
-        return replace(self._bundle, version=version_name(self.state.line, self.state.number), digests={})
+        """Return what would serve now as the version it would be published as."""
+        bundle = self._ladder.candidate(self._bundle)
+        return replace(bundle, version=version_name(self.state.line, self.state.number), digests={})
 
     def admit(self, records: Sequence[ExampleRecord]) -> PlanRows:
         """Tell first copies from repeats and late rows, choose what is learned, and make model inputs once."""
@@ -122,11 +121,15 @@ class ModelLine:
         return PlanRows(first_copies, encoded, selected, found["repeat"], found["late"], failed)
 
     def judge(self, rows: PlanRows, newest_ms: int) -> GateResult | None:
-        """Judge the present weights on rows they have not learned; None while the evidence does not suffice."""
+        """Judge what would serve on rows it has not learned; None while the evidence does not suffice."""
+        candidate = self.candidate()
         if self.gate is None:
-            is_finite = self.learner.is_finite()
+            is_finite = self._ladder.is_finite()
             return GateResult(decision="promote", reason="gate_off") if is_finite else held("non_finite", None)
-        z_candidate, _ = forward_rows(self._bundle, rows.encoded, max_batch_tokens=self._settings.judge_batch_tokens)
+        if harm := self._slow_harm.found():
+            structlog.get_logger(__name__).warning("worse_than_frozen", by=harm, frozen=self._frozen)
+            return held("worse_than_frozen", self.evidence)
+        z_candidate, _ = forward_rows(candidate, rows.encoded, max_batch_tokens=self._settings.judge_batch_tokens)
         z_live = np.array([example.live.z for example in rows.first_copies], dtype=np.float64)
         label = np.array([example.labeled.label for example in rows.first_copies], dtype=np.float64)
         usable = np.isfinite(z_live)
@@ -136,10 +139,10 @@ class ModelLine:
         evidence = self.evidence
         evidence = evidence.followed_by(judged, newest_ms) if evidence else first_evidence(judged, newest_ms)
         self.evidence = evidence
-        if not self.learner.is_finite():
+        if not self._ladder.is_finite():
             return held("non_finite", evidence)
         result = judge(evidence, self.gate)
-        if result and result.decision == "promote" and not all(map(math.isfinite, golden_z(self._bundle))):
+        if result and result.decision == "promote" and not all(map(math.isfinite, golden_z(candidate))):
             return held("golden_query", evidence)
         return result
 
@@ -147,6 +150,8 @@ class ModelLine:
         """Return what becomes of the weights; the evidence is used up, and unless they serve, a hold is counted."""
         decided = verdict(result, self.state, self.gate)
         self.forget_evidence()
+        if decided == "restart":
+            self._slow_harm.forget()
         if decided != "promote":
             self.state = self.state.held()
         return decided
@@ -157,6 +162,9 @@ class ModelLine:
 
     def learn(self, rows: PlanRows, plan: Plan) -> LearnReport:
         """Learn the selected rows and some replayed ones, in the order that the plan's seed gives."""
+        self._slow_harm.note(self._compared(rows.first_copies))
+        labels = [example.labeled.label for example in rows.first_copies]
+        num_looked = self._ladder.look(self._bundle, rows.encoded, labels, plan.seed)
         self._bundle.statistics.update(rows.encoded)
         random = np.random.default_rng(plan.seed)
         chosen = [rows.first_copies[index] for index in rows.selected]
@@ -170,19 +178,23 @@ class ModelLine:
         report = self.learner.learn(learning, self._bundle.statistics, plan.seed)
         taught = {usable[index] for index in range(len(usable)) if index not in report.refused}
         self.replay.offer([example for index, example in enumerate(chosen) if index in taught], random)
+        self._ladder.follow(
+            self._bundle.model.trainable_parameters(), min(1.0, len(labels) / self._settings.update_rows)
+        )
         self.state = self.state.learned(plan, len(taught))
         return LearnReport(
             update=report,
-            ledger=_ledger(rows, replayed, taught, plan.number),
+            ledger=ledger_rows(rows, replayed, taught, plan.number),
             weights=[learning[index].weight for index in range(len(usable)) if index not in report.refused],
             num_unusable=len(chosen) + len(replayed) - len(usable),
+            num_looked=num_looked,
         )
 
     def pass_over(self, rows: PlanRows, plan: Plan) -> LearnReport:
         """Settle a plan that cannot be learned: its rows are in the ledger, and nothing else comes of them."""
         self.state = self.state.learned(plan, 0)
         nothing = UpdateReport(0, math.nan, frozenset(), 0, 0)
-        return LearnReport(nothing, _ledger(rows, [], set(), plan.number), [], 0)
+        return LearnReport(nothing, ledger_rows(rows, [], set(), plan.number), [], 0)
 
     def restore_weights(
         self, version: str, knowledge: Knowledge, tensors: Mapping[str, Tensor], statistics: NumericStatistics
@@ -196,6 +208,7 @@ class ModelLine:
             statistics: Of its numeric features; copied.
         """
         self.learner.restore(tensors)
+        self._ladder.restart(self._bundle.model.trainable_parameters())
         self._bundle = replace(self._bundle, statistics=deepcopy(statistics))
         before = self.state
         self.state = before.restored(version, knowledge)
@@ -212,8 +225,10 @@ class ModelLine:
             replay_state=replay_state,
             evidence_ms=(evidence.since_ms, evidence.until_ms) if evidence else (None, 0),
             num_newest_judged=evidence.newest.num_rows if evidence else 0,
+            shares=self._ladder.shares,
         )
         arrays = {f"first_copies/{name}": array for name, array in self.first_copies.snapshot().items()}
+        arrays[_COMPARED] = self._slow_harm.snapshot()
         if evidence:
             pooled = evidence.pooled
             arrays |= {
@@ -222,7 +237,17 @@ class ModelLine:
                 "evidence/label": pooled.label,
             }
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        tensors |= {_LADDER + name: tensor for name, tensor in self._ladder.tensors().items()}
         return Checkpoint(self.state, tensors | self.learner.tensors(), replay_rows)
+
+    def _compared(self, examples: Sequence[WeightedExample]) -> Compared:
+        """Compare what served with the frozen version on the rows that both scored."""
+        both = [
+            (example.live.z, example.frozen.z, example.labeled.label)
+            for example in examples
+            if example.frozen is not None and example.frozen.version == self._frozen
+        ]
+        return compared(*np.array(both, dtype=np.float64).reshape(-1, 3).T)
 
     def _encoded(
         self, examples: list[WeightedExample]
@@ -245,9 +270,14 @@ def weights_of(bundle: ModelBundle) -> dict[str, Tensor]:
     return {f"weights/{name}": tensor.detach() for name, tensor in bundle.model.trainable_parameters().items()}
 
 
-def is_selected(example: WeightedExample) -> bool:
-    """Return whether a row is learned: decided by its id, so that the log alone reproduces the choice."""
-    return hash01(example.labeled.impression.impression_id, SELECTION_SALT) < example.inclusion_probability
+def restorable(bundle: ModelBundle, learner: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a version as `restore_weights` takes it: its own weights, and the optimizer of the learner behind it.
+
+    Args:
+        bundle: The version.
+        learner: Tensors of the learner at that time, whose newest weights are not what serves.
+    """
+    return {name: tensor for name, tensor in learner.items() if name.startswith("optimizer/")} | weights_of(bundle)
 
 
 def first_checkpoint(bundle: ModelBundle, learner: Learner, state: LineState) -> Checkpoint:
@@ -265,33 +295,9 @@ def _learning_row(example: WeightedExample, encoded: EncodedRow) -> LearningRow:
     return LearningRow(encoded, example.labeled.label, example.importance_weight, example.logit_offset)
 
 
-def _ledger(rows: PlanRows, replayed: Sequence[WeightedExample], taught: set[int], update: int) -> list[LedgerRow]:
-    place = {index: order for order, index in enumerate(rows.selected)}
-    entries: list[tuple[WeightedExample, Outcome, bool]] = [
-        (example, _outcome(place.get(index), taught), place.get(index) in taught)
-        for index, example in enumerate(rows.first_copies)
-    ]
-    untaught: dict[Outcome, list[WeightedExample]] = {"repeat": rows.repeats, "late": rows.late, "failed": rows.failed}
-    entries += [(example, outcome, False) for outcome, examples in untaught.items() for example in examples]
-    entries += [(example, "replayed", len(place) + order in taught) for order, example in enumerate(replayed)]
-    return [
-        LedgerRow(
-            impression_id=example.labeled.impression.impression_id,
-            revision=example.labeled.revision,
-            outcome=outcome,
-            update=update,
-            weight=example.importance_weight if was_taught else 0.0,
-            source_partition=example.labeled.source_partition,
-            source_offset=example.labeled.source_offset,
-        )
-        for example, outcome, was_taught in entries
-    ]
-
-
-def _outcome(order: int | None, taught: set[int]) -> Outcome:
-    if order is None:
-        return "sampled_out"
-    return "trained" if order in taught else "failed"
+def _compared_in(checkpoint: Checkpoint) -> Doubles:
+    found = checkpoint.tensors.get(_COMPARED)
+    return np.zeros((0, 4)) if found is None else found.numpy()
 
 
 def _restored_first_copies(tensors: Mapping[str, Tensor], horizon_seconds: float) -> FirstCopies:

@@ -11,9 +11,10 @@ from scorer.registry.version_store import RegistryError, parse_version
 from stream.events import GateResult
 from trainer.failures import OUT_OF_MEMORY, Failed, attempt
 from trainer.learning.probe import ProbeSet
-from trainer.line import LearnReport, ModelLine, PlanRows
+from trainer.line import LearnReport, ModelLine
 from trainer.metrics import TrainerMetrics
 from trainer.plans.example_record import ExampleRecord
+from trainer.plans.plan_rows import PlanRows
 from trainer.plans.planner import ExampleSource, Planner, cut_plan
 from trainer.promotion.commands import Command, CommandInbox, CommandResult
 from trainer.promotion.gate import first_judgement
@@ -274,6 +275,8 @@ class Trainer:
     def _show_state(self) -> None:
         state = self.line.state
         self._metrics.gate.holds_in_row.set(state.holds_in_row)
+        for step, share in state.shares.items():
+            self._metrics.gate.ladder_share.labels(step).set(share)
         self._metrics.paused.set(state.paused)
         self._metrics.gate.promotions_stopped.set(state.promotions_stopped)
         self._metrics.gate.promoted_number.set(parse_version(state.champion)[1])

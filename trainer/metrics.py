@@ -15,6 +15,7 @@ from stream.process.metric_families import MetricFamilies
 from trainer.line import LearnReport
 from trainer.promotion.commands import ACTIONS
 from trainer.promotion.gate import HOLD_REASONS
+from trainer.promotion.ladder import STEPS
 from trainer.state.ledger_segments import OUTCOMES
 
 DECISIONS = ("promote", "hold", "wait", "stopped")
@@ -66,6 +67,11 @@ class GateMetrics:
             "Smallest loss of AUC that the last judgement by AUC would have held with a probability of 80 %",
         )
         self.detectable_harm.set(math.nan)
+        self.ladder_share = families.gauge(
+            "ladder_share_ratio",
+            "Part of each step of the ladder in what would serve next",
+            step=STEPS,
+        )
         self.promotions = families.counter("promotions_total", "Versions promoted")
         self.promoted_number = families.gauge("promoted_number", "Number of the champion within its model line")
         self.discarded_rows = families.counter(

@@ -33,7 +33,7 @@ from trainer.state.checkpoint import current_line
 from trainer.state.contract import check_contract, contract_of
 from trainer.state.failpoints import Failpoints
 from trainer.state.line_stores import LineStores
-from trainer.state.sound_version import load_sound_version
+from trainer.state.sound_version import load_anchor, load_sound_version
 from trainer.warm_start import Start, check_finished
 
 
@@ -94,8 +94,8 @@ def run_trainer(
         metrics.state_free_bytes.set_function(lambda: free_bytes(trainer_dir))
         registry = ModelRegistry(RegistrySettings().root())
         failpoints = Failpoints(os.environ.get("MILLSTREAM_FAILPOINT", ""))
-        line, keep = current_line(trainer_dir), settings.keep_checkpoints
-        stores = LineStores(trainer_dir, line, keep=keep, failpoints=failpoints)
+        name, keep = current_line(trainer_dir), settings.keep_checkpoints
+        stores = LineStores(trainer_dir, name, keep=keep, failpoints=failpoints)
         checkpoint = stores.checkpoints.load_latest()
         state = checkpoint.state
         check_finished(state, registry)
@@ -115,7 +115,8 @@ def run_trainer(
             clock=time.monotonic,
             failpoints=failpoints,
         )
-        trainer = Trainer(ModelLine(bundle, checkpoint, settings, gate), checkpoint.name, stores, edges, settings)
+        line = ModelLine(bundle, checkpoint, settings, gate, load_anchor(registry, bundle))
+        trainer = Trainer(line, checkpoint.name, stores, edges, settings)
         try:
             trainer.run(stop)
         except KafkaError as error:

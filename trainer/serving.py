@@ -9,8 +9,9 @@ from torch import Tensor
 from scorer.registry.version_store import RegistryError, parse_version, version_name
 from stream.events import Alias, GateResult
 from trainer.failures import Failed, attempt
-from trainer.line import ModelLine, PlanRows, weights_of
+from trainer.line import ModelLine, restorable, weights_of
 from trainer.metrics import GateMetrics
+from trainer.plans.plan_rows import PlanRows
 from trainer.promotion.commands import Command
 from trainer.promotion.gate import held
 from trainer.promotion.policy import is_to_be_judged
@@ -83,6 +84,8 @@ class Serving:
         self._log.warning("update_held", update=plan.number - 1, holds_in_row=holds, **msgspec.to_builtins(result))
         if decided == "restore":
             self._restore_champion()
+        elif decided == "restart":
+            self._restart_from_frozen()
         return result
 
     def has_published_candidate(self) -> bool:
@@ -160,7 +163,7 @@ class Serving:
         tensors: Mapping[str, Tensor] = weights_of(bundle)
         if version == state.champion and state.champion_checkpoint is not None:
             try:
-                tensors = self._checkpoints.load(state.champion_checkpoint).tensors
+                tensors = restorable(bundle, self._checkpoints.load(state.champion_checkpoint).tensors)
             except CheckpointError as error:
                 self._log.warning("optimizer_state_lost", version=version, message=str(error))
         knowledge = self._publisher.knowledge_of(version)
@@ -189,6 +192,20 @@ class Serving:
             self._log.error("champion_lost", version=version, message=str(error))
             return
         self._log.warning("champion_restored", version=version, discarded_rows=discarded)
+
+    def _restart_from_frozen(self) -> None:
+        before, frozen = self._line.state.champion, self._publisher.registry.alias("frozen")
+        try:
+            if frozen is None:
+                message = "no version is frozen"
+                raise RegistryError(message)
+            discarded = self.go_back_to(frozen)
+        except RegistryError as error:
+            self._log.error("frozen_lost", version=frozen, message=str(error))
+            return
+        self._line.state = self._line.state.promoted(frozen, None)
+        self._publisher.move({"previous": before, "champion": frozen}, "rolled_back")
+        self._log.warning("frozen_restored", version=frozen, discarded_rows=discarded)
 
     def _is_ours(self, version: str) -> bool:
         return parse_version(version)[0] == self._line.state.line

@@ -26,6 +26,18 @@ class TrainerSettings(MillstreamSettings, group="trainer"):
     schedule: Literal["constant", "inverse_sqrt"] = Field(
         "constant", description="learning rate after the warm-up; a stream has no end to decay towards"
     )
+    steady_updates: float = Field(
+        5.0,
+        ge=1,
+        description="updates that the ladder's steady step averages the weights over; 1 is the newest weights",
+    )
+    fresh_updates: float = Field(2.0, ge=1, description="the same of its fresh step")
+    ladder_rows: int = Field(
+        64,
+        ge=0,
+        description="rows of an update that choose the ladder's step: frozen version, steady or fresh; with 0 the "
+        "fresh step serves",
+    )
     max_gradient_norm: float = Field(1.0, gt=0, description="gradients are clipped to this L2 norm")
     judge_batch_tokens: int = Field(
         2048, ge=64, description="tokens of one forward pass when an update is judged, padding included"

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pyarrow as pa
+import torch
 from prometheus_client import CollectorRegistry
 from safetensors.torch import save
 
@@ -30,6 +31,7 @@ from trainer.state.ledger_chain import chain_tables
 from trainer.state.ledger_segments import SCHEMA, SegmentReference
 from trainer.state.line_state import Knowledge, LineState
 from trainer.state.line_stores import LineStores
+from trainer.state.sound_version import load_anchor
 
 TINY_SETTINGS = ModelSettings(max_query_tokens=8, max_item_tokens=16, max_tokens=40)
 START_MS = 1_700_000_000_000
@@ -102,6 +104,14 @@ class MemoryLog:
 
     def commit(self, offsets: Mapping[int, int]) -> None:
         self.committed = dict(offsets)
+
+
+def spoil_head(line: ModelLine, tensor: str, value: float) -> None:
+    """Have a tensor of the head be this value everywhere, in what learns and in what would serve."""
+    weights = line._bundle.model.trainable_parameters()
+    with torch.no_grad():
+        weights[f"head.{tensor}"].fill_(value)
+    line._ladder.restart(weights)
 
 
 def read_segments(directory: Path, last: SegmentReference | None) -> pa.Table:
@@ -218,7 +228,7 @@ class Rig:
         checkpoint = stores.checkpoints.load_latest()
         bundle = self.registry.load(checkpoint.state.lineage)
         return Trainer(
-            ModelLine(bundle, checkpoint, self.settings, self.gate),
+            ModelLine(bundle, checkpoint, self.settings, self.gate, load_anchor(self.registry, bundle)),
             checkpoint.name,
             stores,
             Edges(

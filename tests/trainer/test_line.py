@@ -8,11 +8,13 @@ import torch
 from stream.events import RoleScore
 from tests.doubles import tiny_labeled
 from tests.trainer.rig import START_MS, Rig, example, recorded_log
-from trainer.line import ModelLine, is_selected, weights_of
+from trainer.line import ModelLine, weights_of
 from trainer.plans.example_record import ExampleRecord
+from trainer.plans.plan_rows import is_selected
 from trainer.plans.planner import cut_plan
 from trainer.settings import GateSettings, TrainerSettings
 from trainer.state.line_state import Knowledge
+from trainer.state.sound_version import load_anchor
 
 
 @pytest.fixture
@@ -145,10 +147,11 @@ def test_a_line_goes_on_from_its_checkpoint_as_if_nothing_had_happened(tmp_path)
     saved = line.checkpoint()
     copied = {name: tensor.clone() for name, tensor in saved.tensors.items()}
     resumed = ModelLine(
-        rig.registry.load(line.state.lineage),
+        bundle := rig.registry.load(line.state.lineage),
         with_tensors(saved, copied),
         settings,
         rig.gate,
+        load_anchor(rig.registry, bundle),
     )
     for one in (line, resumed):
         learn(one, batches[2])

@@ -10,15 +10,18 @@ from stream.disk.durable_files import StorageError
 from stream.events import RoleScore
 from tests.doubles import tiny_bundle
 from tests.full_disk import no_file_larger_than
-from tests.trainer.rig import START_MS, Rig, example, recorded_log
+from tests.trainer.rig import START_MS, Rig, example, recorded_log, spoil_head
 from trainer.failures import OUT_OF_MEMORY
 from trainer.plans.example_record import ExampleRecord
+from trainer.promotion.slow_harm import LEAST_UPDATES
 from trainer.settings import GateSettings, TrainerSettings
 from trainer.state.ledger import read_ledger
 from trainer.state.plan import PlanStore
 
 LINE = "00000000"
 ALWAYS = {"inclusion_probability": 1.0}
+NEWEST = {"fresh_updates": 1.0, "ladder_rows": 0}
+"""What serves is the newest weights, not what the ladder makes of them."""
 
 
 def one_partition(plans):
@@ -38,6 +41,17 @@ def scarves(start, *, num_rows=64, flip=False, skilled=True):
         live = RoleScore(version="live", z=2.0 if knows and skilled else -2.0 + 0.001 * (index * index * 31 % 101))
         labeled = msgspec.structs.replace(plain.labeled, label=label)
         rows.append(example(index, labeled=labeled, live=live, **ALWAYS))
+    return rows
+
+
+def against_frozen(start, *, worse):
+    """Return rows that the frozen version scores too; the live one is better than it, or worse."""
+    rows = []
+    for index, row in enumerate(scarves(start)):
+        blunt = RoleScore(version=f"{LINE}-000000", z=0.01 * (index * 7 % 11))
+        knowing = msgspec.structs.replace(row.live, version=blunt.version)
+        live, frozen = (blunt, knowing) if worse else (knowing, blunt)
+        rows.append(msgspec.structs.replace(row, live=live, frozen=frozen))
     return rows
 
 
@@ -98,7 +112,7 @@ def test_nothing_is_judged_before_anything_was_learned(tmp_path):
 
 def test_a_poisoned_plan_is_held_and_learning_goes_on(tmp_path):
     settings = TrainerSettings(
-        update_rows=64, batch_rows=8, warmup_steps=0, encoder_learning_rate=1e-2, head_learning_rate=3e-2
+        update_rows=64, batch_rows=8, warmup_steps=0, encoder_learning_rate=1e-2, head_learning_rate=3e-2, **NEWEST
     )
     plans = [
         scarves(0, num_rows=512, skilled=False),
@@ -131,14 +145,32 @@ def test_holds_in_a_row_bring_the_champion_back_and_count_what_is_discarded(tmp_
     assert rig.metrics.gate.discarded_rows._value.get() == 128
 
 
+def test_a_line_that_is_surely_worse_than_the_frozen_version_begins_again_from_it_and_learns_again(tmp_path):
+    plans = [against_frozen(64 * k, worse=4 <= k < 4 + 2 * LEAST_UPDATES) for k in range(8 + 2 * LEAST_UPDATES)]
+    gate = GateSettings(min_clicks=10, max_auc_harm=1.0, max_log_loss_harm=10.0)
+    rig = Rig(tmp_path, one_partition(plans), gate=gate)
+    while not rig.metrics.gate.holds.labels("worse_than_frozen")._value.get():
+        steps(rig, 1)
+    assert promoted(rig)[-2] != promoted(rig)[-1] == rig.registry.alias("champion") == f"{LINE}-000000"
+    state = rig.trainer.line.state
+    assert (state.champion, state.lineage, state.promotions_stopped) == (f"{LINE}-000000", f"{LINE}-000000", False)
+    assert state.discarded_rows > 0
+    while rig.trainer.line.state.offsets != rig.log.ends():
+        steps(rig, 1)
+    assert promoted(rig)[-1] > f"{LINE}-000000"
+    assert rig.metrics.gate.holds.labels("worse_than_frozen")._value.get() == 1
+
+
 def test_weights_that_are_not_finite_bring_the_champion_back_at_once(tmp_path):
     rig = Rig(tmp_path, one_partition([scarves(64 * k) for k in range(3)]))
     steps(rig, 1)
-    with torch.no_grad():
-        rig.trainer.line.candidate().model.head.bias.fill_(math.nan)
+    spoil_head(rig.trainer.line, "bias", math.nan)
     steps(rig, 1)
     assert rig.metrics.gate.holds.labels("non_finite")._value.get() == 1
-    assert rig.trainer.line.learner.is_finite()
+    tensors = rig.newest_checkpoint().tensors
+    assert all(
+        bool(tensor.isfinite().all()) for name, tensor in tensors.items() if name.startswith(("weights", "ladder"))
+    )
     assert promoted(rig) == [f"{LINE}-000000"]
 
 
@@ -295,7 +327,8 @@ def test_learning_from_an_older_version_discards_all_that_was_learned_since(tmp_
 
 
 def test_a_version_after_undone_learning_says_what_it_has_not_learned(tmp_path):
-    rig = Rig(tmp_path, one_partition([scarves(64 * k, skilled=False) for k in range(6)]))
+    gate = GateSettings(min_clicks=10, max_auc_harm=1.0)
+    rig = Rig(tmp_path, one_partition([scarves(64 * k, skilled=False) for k in range(6)]), gate=gate)
     steps(rig, 4)
     rig.inbox.send("rollback", version=f"{LINE}-000002")
     rig.inbox.send("resume_promotions", restart_from=f"{LINE}-000002")
@@ -427,8 +460,7 @@ def test_scores_that_collapsed_are_judged_at_every_restart(tmp_path):
     log = one_partition([scarves(64 * k, skilled=False) for k in range(3)])
     rig = Rig(tmp_path, log)
     steps(rig, 1)
-    with torch.no_grad():
-        rig.trainer.line.candidate().model.head.bias.fill_(-1e4)
+    spoil_head(rig.trainer.line, "bias", -1e4)
     rig.trainer._write_checkpoint()
     again = Rig(tmp_path, log)
     steps(again, 2)

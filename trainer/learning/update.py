@@ -131,10 +131,6 @@ class Learner:
             if state:
                 self._optimizer.state[parameter] = state
 
-    def is_finite(self) -> bool:
-        """Return whether every weight that learns is finite."""
-        return all(bool(parameter.isfinite().all()) for parameter in self._parameters.values())
-
     def _step(self, rows: Sequence[LearningRow], statistics: NumericStatistics) -> tuple[float, str | None]:
         device = self._model.head.weight.device
         batch = collate([row.encoded for row in rows], statistics, device)

@@ -20,9 +20,17 @@ from trainer.settings import GateSettings
 
 Doubles = npt.NDArray[np.float64]
 HoldReason = Literal[
-    "auc_harm", "log_loss_harm", "calibration", "non_finite", "golden_query", "judging_failed", "unpublishable"
+    "auc_harm",
+    "log_loss_harm",
+    "calibration",
+    "worse_than_frozen",
+    "non_finite",
+    "golden_query",
+    "judging_failed",
+    "unpublishable",
 ]
-"""judging_failed: an error while judging; unpublishable: the registry refused the version."""
+"""worse_than_frozen: slow harm, of all that served lately; judging_failed: an error while judging; unpublishable: the
+registry refused the version."""
 HOLD_REASONS: tuple[HoldReason, ...] = get_args(HoldReason)
 
 POWER = 0.8

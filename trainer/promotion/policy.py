@@ -6,7 +6,8 @@ from stream.events import GateResult
 from trainer.settings import GateSettings
 from trainer.state.line_state import LineState
 
-Verdict = Literal["promote", "hold", "restore"]
+Verdict = Literal["promote", "hold", "restore", "restart"]
+"""restore: the champion's weights learn on; restart: the frozen version's do, and serve."""
 
 
 def is_to_be_judged(state: LineState) -> bool:
@@ -24,6 +25,8 @@ def verdict(result: GateResult, state: LineState, gate: GateSettings | None) -> 
     """
     if result.decision == "promote":
         return "promote"
+    if result.reason == "worse_than_frozen":
+        return "restart"
     # Weights that are not finite cannot recover by learning on.
     worn_out = gate is not None and state.holds_in_row + 1 >= gate.max_holds
     return "restore" if worn_out or result.reason == "non_finite" else "hold"

@@ -78,6 +78,7 @@ class LineState(msgspec.Struct, frozen=True, kw_only=True):
             did not note it.
         device: Kind of device that the line's precision was measured on; null in checkpoints of older releases.
         gone: Examples that retention deleted before they were learned, and that the line was told to skip.
+        shares: How much each step of the ladder is believed; empty in checkpoints of older releases.
     """
 
     line: str
@@ -109,6 +110,7 @@ class LineState(msgspec.Struct, frozen=True, kw_only=True):
     first_offsets: dict[int, int] = {}
     device: str | None = None
     gone: tuple[GoneRange, ...] = ()
+    shares: dict[str, float] = {}
 
     @property
     def knowledge(self) -> Knowledge:
@@ -242,6 +244,7 @@ class LineState(msgspec.Struct, frozen=True, kw_only=True):
         replay_state: dict[str, Any] | None = None,
         evidence_ms: tuple[int | None, int] = (None, 0),
         num_newest_judged: int = 0,
+        shares: Mapping[str, float] | None = None,
     ) -> "LineState":
         """Return the state that goes beside the tensors of a checkpoint; arguments are named as its attributes."""
         return msgspec.structs.replace(
@@ -252,6 +255,7 @@ class LineState(msgspec.Struct, frozen=True, kw_only=True):
             evidence_since_ms=evidence_ms[0],
             evidence_until_ms=evidence_ms[1],
             num_newest_judged=num_newest_judged,
+            shares=dict(shares or {}),
         )
 
     def _serving(self, version: str) -> "LineState":

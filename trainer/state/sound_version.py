@@ -1,4 +1,4 @@
-"""The version that a line's learner starts from: any sound one of the line will do."""
+"""The versions that a line is loaded with: any sound one to start from, and the frozen one as its anchor."""
 
 from typing import Any
 
@@ -33,3 +33,20 @@ def load_sound_version(registry: ModelRegistry, state: LineState, **options: Any
             refused = refused or error
     assert refused is not None
     raise refused
+
+
+def load_anchor(registry: ModelRegistry, bundle: ModelBundle) -> ModelBundle | None:
+    """Return the frozen version; None, with a warning, where it cannot be loaded or is of another line.
+
+    Args:
+        registry: Where the versions are.
+        bundle: One of the line, loaded; what is equal is shared.
+    """
+    version, problem = registry.alias("frozen"), "it is of another line"
+    if version is not None and parse_version(version)[0] == parse_version(bundle.version)[0]:
+        try:
+            return registry.load(version, sharing=bundle)
+        except RegistryError as error:
+            problem = str(error)
+    structlog.get_logger(__name__).warning("no_anchor", frozen=version, message=problem)
+    return None

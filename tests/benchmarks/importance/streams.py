@@ -22,7 +22,7 @@ from stream.simulator.settings import ShopSettings
 from stream.simulator.shop import Shop
 from stream.simulator.tastes import GROUPS
 from tests.benchmarks.importance.design import CACHE, TABLE, Scenario
-from trainer.line import SELECTION_SALT
+from trainer.plans.plan_rows import SELECTION_SALT
 
 _SHOP_WORDS = (*GROUPS, *STYLES, *COLOURS, *MATERIALS, *NOUNS, *BRANDS)
 _SHOP_FIELDS = (2, 5, 10)

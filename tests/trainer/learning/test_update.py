@@ -127,14 +127,6 @@ def test_weights_of_another_model_are_refused(bundle, tmp_path):
         Learner(bundle.model, SETTINGS, "fp32").restore(other.tensors())
 
 
-def test_a_weight_that_is_not_finite_is_seen(bundle):
-    learner = Learner(bundle.model, SETTINGS, "fp32")
-    assert learner.is_finite()
-    with torch.no_grad():
-        bundle.model.head.bias.fill_(math.nan)
-    assert not learner.is_finite()
-
-
 def test_matrices_decay_and_biases_do_not(bundle):
     settings = TrainerSettings(batch_rows=8, warmup_steps=0, weight_decay=0.5)
     with torch.no_grad():

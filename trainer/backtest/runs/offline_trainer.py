@@ -7,8 +7,9 @@ from scorer.engine.engine import Engine
 from scorer.importance.stability import Stability
 from stream.events import GateResult
 from trainer.learning.probe import ProbeSet
-from trainer.line import ModelLine, PlanRows, weights_of
+from trainer.line import ModelLine, restorable, weights_of
 from trainer.plans.example_record import ExampleRecord
+from trainer.plans.plan_rows import PlanRows
 from trainer.plans.planner import cut_plan
 from trainer.promotion.policy import is_to_be_judged
 from trainer.settings import TrainerSettings
@@ -46,6 +47,9 @@ class OfflineTrainer:
         self._probe = ProbeSet(settings)
         self._champion = weights_of(live.bundle)
         self._champion_knowledge = line.state.knowledge
+        self._frozen = replace(live.bundle, statistics=deepcopy(live.bundle.statistics))
+        self._frozen_weights = {name: tensor.clone() for name, tensor in self._champion.items()}
+        self._frozen_knowledge = line.state.knowledge
 
     def admit(self, record: ExampleRecord) -> tuple[Plan, PlanRows]:
         """Return the plan that takes one record, and its rows told apart."""
@@ -65,6 +69,8 @@ class OfflineTrainer:
         decided = line.settle(result)
         if decided == "promote":
             self._promote()
+        if decided == "restart":
+            return Decision(result, judged, self._restart())
         if decided != "restore":
             return Decision(result, judged)
         champion = self._live.bundle
@@ -78,6 +84,19 @@ class OfflineTrainer:
             return None
         return self._probe.rescore(self.line.candidate())
 
+    def _restart(self) -> int:
+        """Let the frozen version serve and learn on; return how many learned rows that undoes."""
+        line, frozen = self.line, self._frozen
+        discarded = line.restore_weights(
+            frozen.version, self._frozen_knowledge, self._frozen_weights, frozen.statistics
+        )
+        line.state = line.state.promoted(frozen.version, None)
+        served = replace(frozen, model=self._live.bundle.model, statistics=deepcopy(frozen.statistics))
+        weights = {name.removeprefix("weights/"): tensor for name, tensor in self._frozen_weights.items()}
+        self._live.replace(served, weights)
+        self._champion, self._champion_knowledge = self._frozen_weights, self._frozen_knowledge
+        return discarded
+
     def _promote(self) -> None:
         line = self.line
         candidate = line.candidate()
@@ -88,6 +107,6 @@ class OfflineTrainer:
             statistics=deepcopy(candidate.statistics),
         )
         self._live.replace(served, candidate.model.trainable_parameters())
-        self._champion = {name: tensor.clone() for name, tensor in line.learner.tensors().items()}
+        self._champion = {name: tensor.clone() for name, tensor in restorable(served, line.learner.tensors()).items()}
         line.state = line.state.promoted(served.version, None)
         self._champion_knowledge = line.state.knowledge

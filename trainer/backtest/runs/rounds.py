@@ -20,7 +20,8 @@ from scorer.measures.log_loss import calibration, normalized_entropy
 from stream.events import WeightedExample
 from trainer.backtest.runs.offline_trainer import Decision
 from trainer.backtest.runs.predictions import Predictions
-from trainer.line import LearnReport, PlanRows
+from trainer.line import LearnReport
+from trainer.plans.plan_rows import PlanRows
 
 Doubles = npt.NDArray[np.float64]
 
@@ -44,8 +45,8 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
         variance_ratio: 1 + CV^2 of |p - y| sqrt(h^2 + 1): what importance sampling can save at most.
         mean_inclusion_probability: Expected share of the rows that are learned.
         strategy: Who weighed the last row; `uniform` where a strategy fell back.
-        forward_rows: Rows of forward passes alone: scored live, and judged. The frozen version's are not counted, it
-            serves the comparison only.
+        forward_rows: Rows of forward passes alone: scored live, judged, and looked at by the ladder. The frozen
+            version's are not counted, it serves the comparison only.
         backward_rows: Rows that were learned, replayed ones included.
         effective_sample_size: (sum w)^2 / sum w^2 of the learned rows.
         weight_p05: Quantile of the learned rows' importance weights.
@@ -155,7 +156,7 @@ def round_of(
         variance_ratio=_number(_variance_ratio(rows.first_copies)) if rows.first_copies else None,
         mean_inclusion_probability=_number(float(np.mean(inclusion))) if inclusion else None,
         strategy=rows.first_copies[-1].strategy if rows.first_copies else "",
-        forward_rows=len(rows.first_copies) * (2 if decision.judged else 1),
+        forward_rows=len(rows.first_copies) * (2 if decision.judged else 1) + report.num_looked,
         backward_rows=len(weight),
         effective_sample_size=effective_sample_size(weight),
         mean_loss=_number(report.update.mean_loss),

@@ -134,7 +134,7 @@ def assemble(
     engine, frozen = Engine(live, arm.scorer), FrozenScores(still, arm.scorer, known.frozen() if known else None)
     strategy = build_strategy(arm.scorer.strategy, arm.scorer.budget, arm.importance)
     scoring = Scoring(Roles[Engine](engine, frozen), strategy, frozen_share=arm.scorer.frozen_share)
-    line = ModelLine(bundle, checkpoint, arm.trainer, arm.gate)
+    line = ModelLine(bundle, checkpoint, arm.trainer, arm.gate, still)
     return Parts(
         scorer=OfflineScorer(rows, scoring, frozen, arm.scorer, plan_rows=arm.trainer.update_rows, first_row=len(warm)),
         trainer=OfflineTrainer(line, engine, arm.trainer),

@@ -1,8 +1,11 @@
+import numpy as np
 import pytest
 import torch
 
 from tests.trainer.backtest.tiny import tiny_arm, tiny_stream
+from tests.trainer.rig import spoil_head
 from trainer.backtest.runs.run import assemble
+from trainer.promotion.slow_harm import LEAST_UPDATES, Compared
 from trainer.settings import GateSettings
 
 
@@ -84,8 +87,7 @@ def test_weights_that_are_not_finite_go_back_to_the_champion(bert, stream, tmp_p
     step(parts)
     served = {name: tensor.clone() for name, tensor in live(parts).model.state_dict().items()}
     learned = parts.trainer.line.state.rows_since_champion
-    with torch.no_grad():
-        parts.trainer.line.candidate().model.head.weight.fill_(float("nan"))
+    spoil_head(parts.trainer.line, "weight", float("nan"))
     parts.scorer.read()
     plan, rows = parts.trainer.admit(parts.scorer.score().record)
     decision = parts.trainer.decide(rows, plan)
@@ -94,12 +96,39 @@ def test_weights_that_are_not_finite_go_back_to_the_champion(bert, stream, tmp_p
     assert live(parts).version == "00000000-000002"
 
 
+def test_a_line_that_is_worse_than_the_frozen_version_begins_again_from_it(bert, stream, tmp_path):
+    parts = parts_of(bert, stream, tmp_path)
+    frozen = {name: tensor.clone() for name, tensor in live(parts).model.state_dict().items()}
+    step(parts)
+    step(parts)
+    assert live(parts).version == "00000000-000002"
+    random = np.random.default_rng(0)
+    for _ in range(LEAST_UPDATES):
+        parts.trainer.line._slow_harm.note(Compared(100, 1000, random.normal(-0.1, 0.01), 0.0))
+    learned = parts.trainer.line.state.knowledge.rows
+    parts.scorer.read()
+    plan, rows = parts.trainer.admit(parts.scorer.score().record)
+    decision = parts.trainer.decide(rows, plan)
+    assert (decision.result.reason, decision.discarded_rows) == ("worse_than_frozen", learned)
+    assert live(parts).version == "00000000-000001"
+    assert same(learner_weights(parts), frozen)
+    assert same(live(parts).model.state_dict(), frozen)
+    parts.trainer.line.learn(rows, plan)
+    assert step(parts).result.decision == "promote"
+
+
+def test_rows_that_both_versions_scored_are_compared(bert, stream, tmp_path):
+    parts = parts_of(bert, stream, tmp_path)
+    step(parts)
+    assert parts.trainer.line._slow_harm.snapshot()[:, 0].tolist() == [100]
+
+
 def test_holds_in_a_row_restore_the_champion_with_its_optimizer(bert, stream, tmp_path):
     # Nothing is as well calibrated as this asks for: every judgement with enough clicks is a hold.
     gate = GateSettings(min_clicks=2, max_calibration=1.0001, max_holds=2)
-    parts = parts_of(bert, stream, tmp_path, gate=gate)
-    with torch.no_grad():
-        parts.trainer.line.candidate().model.head.bias.add_(4.0)
+    newest = tiny_arm(bert).trainer.model_copy(update={"fresh_updates": 1.0, "ladder_rows": 0})
+    parts = parts_of(bert, stream, tmp_path, gate=gate, trainer=newest)
+    spoil_head(parts.trainer.line, "bias", 8.0)
     before = learner_weights(parts)
     step(parts)
     assert not same(before, learner_weights(parts))

@@ -23,8 +23,9 @@ def test_a_round_tells_of_its_rows_alone(result):
         assert one.auc_limit is None
 
 
-def test_forward_rows_are_those_scored_and_those_judged(result):
-    assert [one.forward_rows for one in result.rounds[:3]] == [100, 200, 200]
+def test_forward_rows_are_those_scored_judged_and_looked_at(result):
+    looked = 3 * 64  # three steps of the ladder
+    assert [one.forward_rows for one in result.rounds[:3]] == [100 + looked, 200 + looked, 200 + looked]
 
 
 def test_weights_and_probabilities_are_those_of_the_strategy(result):

@@ -11,7 +11,7 @@ from tests.trainer.rig import Rig
 from trainer.backtest.runs.beginning import LINE
 from trainer.backtest.runs.run import assemble, run_arm
 from trainer.backtest.runs.streams import simulated_stream
-from trainer.line import SELECTION_SALT
+from trainer.plans.plan_rows import SELECTION_SALT
 from trainer.state.checkpoint import checkpoint_store, set_current_line
 
 

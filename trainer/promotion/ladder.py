@@ -1,0 +1,209 @@
+"""The ladder: what serves lies between the version that never learns on and the newest weights, where the stream says.
+
+Three steps: the anchor, which is the frozen version; steady and fresh, running averages of the weights over the last
+updates (Polyak and Juditsky 1992). One pass over a stream leaves weights noisy, and their average beats them by more
+than any importance strategy gains; but after a turn of tastes a long average lags behind. So the rows of each update,
+before anything learns them, say how much each step is to be believed: exponential weights with fixed share (Herbster
+and Warmuth 1998), which lose little to the best step of each stretch of the stream, whenever it changes. The served
+weights are the steps' mean by these shares: one set of weights, as in model soups (Wortsman et al. 2022) and WiSE-FT.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from scorer.engine.engine import forward_rows
+from scorer.measures.log_loss import row_log_loss
+from scorer.model.bundle import ModelBundle
+from scorer.model.features import EncodedRow
+from scorer.registry.registry import copy_with_shared_tensors
+from trainer.settings import TrainerSettings
+
+Doubles = npt.NDArray[np.float64]
+Step = Literal["anchor", "steady", "fresh"]
+STEPS: tuple[Step, ...] = get_args(Step)
+
+SWITCHING = 0.02
+"""Probability, in the model of fixed share, that another step is the best one from an update to the next."""
+
+Shares = dict[str, float]
+"""How much each step is believed, by name; they sum to 1."""
+
+Weights = Mapping[str, Tensor]
+"""Trained tensors by name."""
+
+
+@dataclass(frozen=True)
+class DrawnRows:
+    """Some rows of an update that stand for all of them.
+
+    Attributes:
+        index: Their places, [N].
+        weight: How many rows each stands for, with mean 1, [N].
+    """
+
+    index: npt.NDArray[np.int64]
+    weight: Doubles
+
+
+def drawn_rows(label: npt.ArrayLike, num_rows: int, random: np.random.Generator) -> DrawnRows:
+    """Draw rows by label, as many clicked as not if there are so many: clicks are few and say the most.
+
+    Args:
+        label: 1 clicked, 0 not, shape [N].
+        num_rows: How many to draw at most.
+        random: Draws.
+    """
+    clicked = np.asarray(label) == 1
+    index: list[npt.NDArray[np.int64]] = []
+    weight: list[Doubles] = []
+    classes = [np.flatnonzero(clicked), np.flatnonzero(~clicked)]
+    for rows, others in zip(classes, reversed(classes), strict=True):
+        wanted = min(len(rows), max(num_rows // 2, num_rows - len(others)))
+        if wanted:
+            index.append(random.permutation(rows)[:wanted])
+            weight.append(np.full(wanted, len(rows) / wanted))
+    drawn_weight = np.concatenate(weight) if weight else np.zeros(0)
+    return DrawnRows(
+        np.concatenate(index) if index else np.zeros(0, dtype=np.int64),
+        drawn_weight / drawn_weight.mean() if len(drawn_weight) else drawn_weight,
+    )
+
+
+def fixed_share(share: Doubles, loss: Doubles) -> Doubles:
+    """Return the shares after an update, by the losses of the steps on its rows.
+
+    From equal shares, the sum over T updates of the mixture's loss -ln(sum_k share_k exp(-loss_k)) exceeds that of any
+    sequence of steps with m changes by at most ln K + m ln((K - 1) / a) + (T - 1 - m) ln(1 / (1 - a)), where a is
+    SWITCHING; for one row of an update that is the log loss of the mean of the steps' probabilities.
+
+    Args:
+        share: Before it, [K].
+        loss: Log loss of each step, summed over the rows, in nats, [K].
+    """
+    posterior = share * np.exp(loss.min() - loss)
+    posterior /= posterior.sum()
+    num_others = len(share) - 1
+    return np.asarray(
+        (1 - SWITCHING) * posterior + SWITCHING * (1 - posterior) / num_others if num_others else posterior
+    )
+
+
+class Ladder:
+    """The steps, their shares, and the weights that these make.
+
+    Args:
+        bundle: A bundle of the line; its model is copied.
+        anchor: The frozen version; None leaves this step out.
+        settings: How long averages are, and how many rows choose.
+    """
+
+    def __init__(self, bundle: ModelBundle, anchor: ModelBundle | None, settings: TrainerSettings) -> None:
+        self._served = replace(bundle, model=copy_with_shared_tensors(bundle.model).eval())
+        self._parameters = self._served.model.trainable_parameters()
+        self._anchor = anchor.model.trainable_parameters() if anchor else None
+        self._settings = settings
+        self._kept = {"steady": 1 - 1 / settings.steady_updates, "fresh": 1 - 1 / settings.fresh_updates}
+        self._averages: dict[str, dict[str, Tensor]] = {}
+        self.shares: Shares = {}
+        self.restart(self._parameters)
+
+    def restart(self, weights: Weights) -> None:
+        """Begin again from these weights: every average is they, and what would serve is they."""
+        self._averages = {
+            step: {name: weights[name].detach().clone() for name in self._parameters} for step in self._kept
+        }
+        self.shares = self._first_shares()
+        self._compose()
+
+    def candidate(self, bundle: ModelBundle) -> ModelBundle:
+        """Return a bundle of the line with the weights that would serve."""
+        return replace(bundle, model=self._served.model)
+
+    def is_finite(self) -> bool:
+        """Return whether every weight that would serve is finite."""
+        return all(bool(parameter.isfinite().all()) for parameter in self._parameters.values())
+
+    def look(self, bundle: ModelBundle, rows: Sequence[EncodedRow], label: Sequence[int], seed: int) -> int:
+        """Let rows that nothing has learned say how much each step is believed; `follow` then makes use of it.
+
+        Returns:
+            Rows of the forward passes that this took.
+        """
+        if len(self.shares) < 2:
+            return 0
+        drawn = drawn_rows(label, self._settings.ladder_rows, np.random.default_rng(seed))
+        if not len(drawn.index):
+            return 0
+        chosen, drawn_label = [rows[index] for index in drawn.index], np.asarray(label)[drawn.index]
+        losses = []
+        for step in self.shares:
+            self._set(self._weights(step))
+            z, _ = forward_rows(self.candidate(bundle), chosen, max_batch_tokens=self._settings.judge_batch_tokens)
+            if not np.isfinite(z).all():
+                return 0
+            losses.append(float(drawn.weight @ row_log_loss(z, drawn_label)))
+        share = fixed_share(np.array(list(self.shares.values())), np.array(losses))
+        self.shares = dict(zip(self.shares, share.tolist(), strict=True))
+        return len(chosen) * len(share)
+
+    def follow(self, weights: Weights, num_updates: float) -> None:
+        """Take weights that have learned into the averages, and make anew what would serve.
+
+        Args:
+            weights: The learner's.
+            num_updates: How many updates of the usual size they learned; less than 1 for a small one.
+        """
+        for step, kept in self._kept.items():
+            for name, average in self._averages[step].items():
+                average.lerp_(weights[name].detach(), 1 - kept**num_updates)
+        self._compose()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the averages by names that `restore` takes; views, not copies."""
+        return {
+            f"{step}/{name}": tensor for step, average in self._averages.items() for name, tensor in average.items()
+        }
+
+    def restore(self, tensors: Weights, shares: Shares, weights: Weights) -> None:
+        """Take over averages and shares; a checkpoint of an older release has none, and begins with its weights."""
+        self.restart(weights)
+        if not all(f"{step}/{name}" in tensors for step in self._kept for name in self._parameters):
+            return
+        for step, average in self._averages.items():
+            for name, tensor in average.items():
+                tensor.copy_(tensors[f"{step}/{name}"])
+        if shares.keys() == self.shares.keys():
+            self.shares = dict(shares)
+        self._compose()
+
+    def _first_shares(self) -> Shares:
+        if not self._settings.ladder_rows:
+            return {"fresh": 1.0}
+        averages = {"steady": 0.5, "fresh": 0.5}
+        return averages if self._anchor is None else {"anchor": 0.0} | averages
+
+    def _weights(self, step: str) -> Weights:
+        if step == "anchor" and self._anchor is not None:
+            return self._anchor
+        return self._averages[step]
+
+    def _compose(self) -> None:
+        *steps, last = self.shares
+        self._set(self._weights(last))
+        with torch.no_grad():
+            for name, parameter in self._parameters.items():
+                newest = parameter.clone()
+                for step in steps:
+                    # By differences: where all steps are equal, as after a restart, nothing is rounded.
+                    parameter.add_(self._weights(step)[name] - newest, alpha=self.shares[step])
+
+    def _set(self, weights: Weights) -> None:
+        with torch.no_grad():
+            for name, parameter in self._parameters.items():
+                parameter.copy_(weights[name])
