@@ -229,9 +229,8 @@ class BurstShop:
         self.ledger = pipeline.home / "burst-ledger.parquet"
         self._open = ExitStack()
         writer = self._open.enter_context(closing(LedgerWriter(self.ledger)))
-        self._producer = self._open.enter_context(
-            EventProducer(pipeline.kafka, WINDOW_SECONDS, writer, ShopMetrics(CollectorRegistry()))
-        )
+        producer = EventProducer(pipeline.kafka, WINDOW_SECONDS, writer, ShopMetrics(CollectorRegistry()))
+        self._producer = self._open.enter_context(closing(producer))
 
     def __enter__(self) -> Self:
         return self
