@@ -26,7 +26,7 @@ from trainer.learning.update import Learner, LearningRow, UpdateReport
 from trainer.plans.example_record import ExampleRecord
 from trainer.plans.plan_rows import PlanRows, is_selected, ledger_rows
 from trainer.promotion.gate import Evidence, JudgedRows, first_evidence, held, judge
-from trainer.promotion.ladder import Ladder
+from trainer.promotion.ladder import Ladder, Shares
 from trainer.promotion.policy import Verdict, verdict
 from trainer.promotion.slow_harm import Compared, Doubles, SlowHarm, compared
 from trainer.settings import GateSettings, TrainerSettings
@@ -84,7 +84,7 @@ class ModelLine:
         self._bundle = bundle
         self.learner = Learner(bundle.model, settings, bundle.precision)
         self._ladder = Ladder(bundle, anchor, settings)
-        self._frozen = anchor.version if anchor else None
+        self.frozen = anchor.version if anchor else None
         self._slow_harm = SlowHarm()
         self.replay = ReplayBuffer(settings)
         self.restore(checkpoint)
@@ -104,6 +104,11 @@ class ModelLine:
         self.evidence = _restored_evidence(checkpoint)
         self._slow_harm.restore(_compared_in(checkpoint))
         self.replay.restore(state.replay_state, checkpoint.replay)
+
+    @property
+    def shares(self) -> Shares:
+        """How much each step of the ladder is believed."""
+        return self._ladder.shares
 
     def candidate(self) -> ModelBundle:
         """Return what would serve now as the version it would be published as."""
@@ -127,7 +132,7 @@ class ModelLine:
             is_finite = self._ladder.is_finite()
             return GateResult(decision="promote", reason="gate_off") if is_finite else held("non_finite", None)
         if harm := self._slow_harm.found():
-            structlog.get_logger(__name__).warning("worse_than_frozen", by=harm, frozen=self._frozen)
+            structlog.get_logger(__name__).warning("worse_than_frozen", by=harm, frozen=self.frozen)
             return held("worse_than_frozen", self.evidence)
         z_candidate, _ = forward_rows(candidate, rows.encoded, max_batch_tokens=self._settings.judge_batch_tokens)
         z_live = np.array([example.live.z for example in rows.first_copies], dtype=np.float64)
@@ -151,7 +156,7 @@ class ModelLine:
         decided = verdict(result, self.state, self.gate)
         self.forget_evidence()
         if decided == "restart":
-            self._slow_harm.forget()
+            self.forget_comparisons()
         if decided != "promote":
             self.state = self.state.held()
         return decided
@@ -159,6 +164,10 @@ class ModelLine:
     def forget_evidence(self) -> None:
         """Begin a new pool: a decision was made, or what it was gathered against no longer serves."""
         self.evidence = None
+
+    def forget_comparisons(self) -> None:
+        """Begin the comparison with the frozen version anew: what was compared with it no longer serves."""
+        self._slow_harm.forget()
 
     def learn(self, rows: PlanRows, plan: Plan) -> LearnReport:
         """Learn the selected rows and some replayed ones, in the order that the plan's seed gives."""
@@ -225,7 +234,7 @@ class ModelLine:
             replay_state=replay_state,
             evidence_ms=(evidence.since_ms, evidence.until_ms) if evidence else (None, 0),
             num_newest_judged=evidence.newest.num_rows if evidence else 0,
-            shares=self._ladder.shares,
+            shares=self.shares,
         )
         arrays = {f"first_copies/{name}": array for name, array in self.first_copies.snapshot().items()}
         arrays[_COMPARED] = self._slow_harm.snapshot()
@@ -245,7 +254,7 @@ class ModelLine:
         both = [
             (example.live.z, example.frozen.z, example.labeled.label)
             for example in examples
-            if example.frozen is not None and example.frozen.version == self._frozen
+            if example.frozen is not None and example.frozen.version == self.frozen
         ]
         return compared(*np.array(both, dtype=np.float64).reshape(-1, 3).T)
 

@@ -157,8 +157,8 @@ class Trainer:
 
         1. The plan is on disk before this begins: which records, which seed.
         2. Tell first copies from repeats and late rows, select by hash, make model inputs.
-        3. Judge the present weights on the new rows, which they have not learned.
-        4. On promote: publish these weights as a version, move the aliases, announce, and wait for delivery.
+        3. Judge what would serve on the new rows, which nothing in it has learned.
+        4. On promote: publish it as a version, move the aliases, announce, and wait for delivery.
         5. Learn: numeric statistics, selected rows and replayed ones, in the order of the plan's seed. If that fails,
            go back to the checkpoint and settle the plan without learning it; a restart would fail at it again.
         6. Write the ledger segment and the checkpoint that refers to it: from here on the plan is done.
@@ -275,7 +275,7 @@ class Trainer:
     def _show_state(self) -> None:
         state = self.line.state
         self._metrics.gate.holds_in_row.set(state.holds_in_row)
-        for step, share in state.shares.items():
+        for step, share in self.line.shares.items():
             self._metrics.gate.ladder_share.labels(step).set(share)
         self._metrics.paused.set(state.paused)
         self._metrics.gate.promotions_stopped.set(state.promotions_stopped)

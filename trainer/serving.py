@@ -52,7 +52,7 @@ class Serving:
         self._log = structlog.get_logger(__name__)
 
     def judge(self, rows: PlanRows, plan: Plan) -> GateResult | None:
-        """Judge the present weights on rows they have not learned; None when there is nothing to decide."""
+        """Judge what would serve on rows it has not learned; None when there is nothing to decide."""
         if not is_to_be_judged(self._line.state):
             return None
         result = attempt(lambda: self._line.judge(rows, plan.newest_ms))
@@ -89,7 +89,7 @@ class Serving:
         return result
 
     def has_published_candidate(self) -> bool:
-        """Return whether the present weights are a version already: the plan that judged them was not finished."""
+        """Return whether what would serve is a version already: the plan that judged them was not finished."""
         return self._line.candidate().version in self._publisher.registry.versions()
 
     def announce_missing(self) -> None:
@@ -120,6 +120,7 @@ class Serving:
         rows = self._publisher.knowledge_of(version).rows if self._is_ours(version) else 0
         self._line.state = state.rolled_back(version, rows)
         self._line.forget_evidence()
+        self._line.forget_comparisons()
         where = "" if self._is_ours(version) else " where its model line can be loaded"
         return f"{version} serves{where}; nothing is promoted until `millstream models resume`"
 
@@ -147,6 +148,7 @@ class Serving:
             self.go_back_to(command.restart_from)
         self._line.state = self._line.state.may_promote_again()
         self._line.forget_evidence()
+        self._line.forget_comparisons()
         return f"promotions go on; learning goes on from {command.restart_from or 'the present weights'}"
 
     def go_back_to(self, version: str) -> int:
@@ -194,11 +196,9 @@ class Serving:
         self._log.warning("champion_restored", version=version, discarded_rows=discarded)
 
     def _restart_from_frozen(self) -> None:
-        before, frozen = self._line.state.champion, self._publisher.registry.alias("frozen")
+        before, frozen = self._line.state.champion, self._line.frozen
+        assert frozen is not None, "nothing is compared with a version that is not there"
         try:
-            if frozen is None:
-                message = "no version is frozen"
-                raise RegistryError(message)
             discarded = self.go_back_to(frozen)
         except RegistryError as error:
             self._log.error("frozen_lost", version=frozen, message=str(error))

@@ -83,15 +83,13 @@ def fixed_share(share: Doubles, loss: Doubles) -> Doubles:
     SWITCHING; for one row of an update that is the log loss of the mean of the steps' probabilities.
 
     Args:
-        share: Before it, [K].
+        share: Before it, [K], at least two steps.
         loss: Log loss of each step, summed over the rows, in nats, [K].
     """
-    posterior = share * np.exp(loss.min() - loss)
+    # From the best of those that are believed at all: from a better one, all others might underflow to 0.
+    posterior = share * np.exp(np.minimum(0.0, loss[share > 0].min() - loss))
     posterior /= posterior.sum()
-    num_others = len(share) - 1
-    return np.asarray(
-        (1 - SWITCHING) * posterior + SWITCHING * (1 - posterior) / num_others if num_others else posterior
-    )
+    return np.asarray((1 - SWITCHING) * posterior + SWITCHING * (1 - posterior) / (len(share) - 1))
 
 
 class Ladder:

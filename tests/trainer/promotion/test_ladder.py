@@ -70,6 +70,10 @@ def test_a_step_that_was_never_believed_is_believed_once_it_is_best():
     assert share[0] > 0.9
 
 
+def test_a_step_that_is_not_believed_yet_does_not_undo_the_others_however_much_better_it_is():
+    assert fixed_share(np.array([0.0, 0.5, 0.5]), np.array([0.0, 2000.0, 2001.0]))[1] > 0.7
+
+
 def test_shares_sum_to_one_whatever_the_losses():
     assert fixed_share(np.full(3, 1 / 3), np.array([0.0, 1e6, 1e300])).sum() == pytest.approx(1.0)
 

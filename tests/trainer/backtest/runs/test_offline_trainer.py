@@ -128,7 +128,7 @@ def test_holds_in_a_row_restore_the_champion_with_its_optimizer(bert, stream, tm
     gate = GateSettings(min_clicks=2, max_calibration=1.0001, max_holds=2)
     newest = tiny_arm(bert).trainer.model_copy(update={"fresh_updates": 1.0, "ladder_rows": 0})
     parts = parts_of(bert, stream, tmp_path, gate=gate, trainer=newest)
-    spoil_head(parts.trainer.line, "bias", 8.0)
+    spoil_head(parts.trainer.line, "bias", 4.0)
     before = learner_weights(parts)
     step(parts)
     assert not same(before, learner_weights(parts))
