@@ -13,6 +13,7 @@ from torch import Tensor
 
 from scorer.engine.engine import forward_rows
 from scorer.engine.golden import golden_z
+from scorer.measures.compared import Compared, compared
 from scorer.model.bundle import ModelBundle
 from scorer.model.features import EncodedRow
 from scorer.model.numeric_statistics import NumericStatistics
@@ -28,7 +29,7 @@ from trainer.plans.plan_rows import PlanRows, is_selected, ledger_rows
 from trainer.promotion.gate import Evidence, JudgedRows, first_evidence, held, judge
 from trainer.promotion.ladder import Ladder, Shares
 from trainer.promotion.policy import Verdict, verdict
-from trainer.promotion.slow_harm import Compared, Doubles, SlowHarm, compared
+from trainer.promotion.slow_harm import Doubles, SlowHarm
 from trainer.settings import GateSettings, TrainerSettings
 from trainer.state.checkpoint import Checkpoint
 from trainer.state.ledger_segments import LedgerRow
@@ -51,13 +52,15 @@ class LearnReport:
         weights: Importance weights of the rows that were learned.
         num_unusable: Rows whose weight or offset is not finite, or whose weight is below 0; nothing learned them.
         num_looked: Rows of the forward passes that told the ladder's steps apart.
+        shares: How much each step of the ladder is believed since, by name.
     """
 
     update: UpdateReport
     ledger: list[LedgerRow]
     weights: list[float]
     num_unusable: int
-    num_looked: int = 0
+    num_looked: int
+    shares: Shares
 
 
 class ModelLine:
@@ -197,13 +200,14 @@ class ModelLine:
             weights=[learning[index].weight for index in range(len(usable)) if index not in report.refused],
             num_unusable=len(chosen) + len(replayed) - len(usable),
             num_looked=num_looked,
+            shares=self.shares,
         )
 
     def pass_over(self, rows: PlanRows, plan: Plan) -> LearnReport:
         """Settle a plan that cannot be learned: its rows are in the ledger, and nothing else comes of them."""
         self.state = self.state.learned(plan, 0)
         nothing = UpdateReport(0, math.nan, frozenset(), 0, 0)
-        return LearnReport(nothing, ledger_rows(rows, [], set(), plan.number), [], 0)
+        return LearnReport(nothing, ledger_rows(rows, [], set(), plan.number), [], 0, 0, self.shares)
 
     def restore_weights(
         self, version: str, knowledge: Knowledge, tensors: Mapping[str, Tensor], statistics: NumericStatistics

@@ -130,6 +130,8 @@ def _run(stream: "Stream", arms: "Sequence[Arm]", seeds: int, out: Path, workers
         typer.echo(f"interrupted; the complete runs are in {out}, and the same command goes on from there", err=True)
         raise typer.Exit(INTERRUPTED) from None
     Console(width=max(_TABLE_WIDTH, Console().width)).print(_table(summary))
+    for arm in summary["arms"]:
+        typer.echo(f"{arm['arm']}: {arm['worth']['sentence']}")
     typer.echo(f"report: {out / 'report.html'}")
 
 

@@ -13,6 +13,7 @@ from matplotlib import pyplot as plt
 from deploy.audit.report import AuditReport
 from scorer.measures.auc import auc
 from scorer.measures.log_loss import calibration, normalized_entropy
+from scorer.measures.worth import Worth, span_table, worth_of
 
 Floats = npt.NDArray[np.float64]
 
@@ -103,12 +104,18 @@ def summarise(rows: ScoredRows, audit: AuditReport, facts: RunFacts) -> dict[str
         "normalized_entropy_live": _rounded(normalized_entropy(judged.live, judged.label)),
         "normalized_entropy_frozen": _rounded(normalized_entropy(judged.frozen, judged.label)),
         "calibration_live": _rounded(calibration(judged.live, judged.label)),
+        **_worth(worth_of_retraining(rows)),
         "freshness_p50_seconds": _quantile(facts.freshness_seconds, 0.5),
         "freshness_p95_seconds": _quantile(facts.freshness_seconds, 0.95),
         "impressions_per_second": _rounded(len(rows.label) / duration, 1) if duration else None,
         "peak_memory_mib": _rounded(facts.peak_memory_mib, 0),
         "failed_processes": facts.failed_processes,
     }
+
+
+def worth_of_retraining(rows: ScoredRows) -> Worth:
+    """Return what retraining was worth on the rows that live and frozen version scored."""
+    return worth_of([span_table(rows.live, rows.frozen, rows.label)])
 
 
 def write_report(directory: Path, rows: ScoredRows, summary: dict[str, Any], turn_seconds: float | None) -> None:
@@ -131,6 +138,14 @@ def _served_aucs(rows: ScoredRows) -> dict[str, float | None]:
     if not len(shown.label):
         return {}
     return {"auc_served": _auc(shown.served, shown.label), "auc_live_on_served": _auc(shown.live, shown.label)}
+
+
+def _worth(worth: Worth) -> dict[str, float | None]:
+    found: dict[str, float | None] = {}
+    for name, interval in (("worth_auc", worth.auc), ("worth_log_loss", worth.log_loss)):
+        for suffix, bound in (("", "estimate"), ("_low", "low"), ("_high", "high")):
+            found[f"{name}{suffix}"] = _rounded(getattr(interval, bound)) if interval else None
+    return found | {"worth_rows": worth.num_rows, "worth_effective_rows": _rounded(worth.effective_rows, 0)}
 
 
 def _auc(score: Floats, label: npt.NDArray[np.int8]) -> float | None:
@@ -163,7 +178,8 @@ def _plot(rows: ScoredRows, turn_seconds: float | None, path: Path) -> None:
         axes.axvline(turn_seconds, color="k", linestyle="--", linewidth=1, label="all tastes turn")
     axes.axhline(0.5, color="0.8", linewidth=0.8)
     axes.set(xlabel="seconds of the stream", ylabel=f"AUC over the last {_window(len(judged.label))} rows")
-    axes.set_title("Progressive validation: each row is scored before anything learns from it")
+    said = worth_of_retraining(rows).sentence
+    axes.set_title(f"Each row is scored before anything learns from it: {said}", fontsize="medium")
     axes.legend(loc="lower left")
     figure.savefig(path, dpi=120)
     plt.close(figure)

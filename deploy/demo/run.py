@@ -22,7 +22,7 @@ from deploy.demo.processes import (
     port_environment,
     shop_arguments,
 )
-from deploy.demo.report import RunFacts, summarise, write_report
+from deploy.demo.report import RunFacts, summarise, worth_of_retraining, write_report
 from deploy.demo.result import read_result
 from deploy.demo.supervisor import MIB, ProcessFailedError, Supervisor
 from deploy.watch.reading import Reading
@@ -183,6 +183,7 @@ class Demo:
         self._console.print(table)
         for problem in audit.problems:
             self._console.print(f"[red]audit: {problem}[/red]", highlight=False)
+        self._say(worth_of_retraining(result.rows).sentence)
         self._say(f"curves: {self._options.report / 'auc.png'}   numbers: {self._options.report / 'summary.json'}")
 
     def _say(self, text: str) -> None:

@@ -8,7 +8,10 @@ from deploy.watch.scrape import Scrape
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """One moment of all processes; None where nobody knows it yet."""
+    """One moment of all processes; None where nobody knows it yet.
+
+    `worth` is live minus frozen in AUC: the estimate, and both ends of its interval.
+    """
 
     elapsed_seconds: float
     impressions: float
@@ -17,6 +20,7 @@ class Reading:
     auc_live: float | None
     auc_frozen: float | None
     auc_best_possible: float | None
+    worth: tuple[float, float, float] | None
     promoted: float
     held: float
     swaps: float
@@ -39,6 +43,7 @@ class Reading:
             auc_live=scrape.get("millstream_evaluator_auc_ratio", role="live"),
             auc_frozen=scrape.get("millstream_evaluator_auc_ratio", role="frozen"),
             auc_best_possible=scrape.get("millstream_shop_best_possible_auc_ratio"),
+            worth=_worth(scrape),
             promoted=scrape.total("millstream_trainer_gate_decisions_total", decision="promote"),
             held=scrape.total("millstream_trainer_gate_decisions_total", decision="hold"),
             swaps=scrape.total("millstream_scorer_swaps_total", result="switched"),
@@ -56,11 +61,27 @@ class Reading:
             ("AUC live", _number(self.auc_live)),
             ("AUC frozen", _number(self.auc_frozen)),
             ("AUC best possible", _number(self.auc_best_possible)),
+            ("retraining is worth", _points(self.worth)),
             ("promoted / held", f"{self.promoted:.0f} / {self.held:.0f}"),
             ("swaps", f"{self.swaps:.0f}"),
             ("freshness p95", "-" if self.freshness_seconds is None else f"{self.freshness_seconds:.1f} s"),
             ("dead letters", f"{self.dead_letters:.0f}"),
         ]
+
+
+def _worth(scrape: Scrape) -> tuple[float, float, float] | None:
+    """Return live minus frozen in AUC, with the ends of its interval."""
+    estimate, low, high = (
+        scrape.get(f"millstream_evaluator_worth_auc{end}_ratio", rows="all") for end in ("", "_low", "_high")
+    )
+    return None if estimate is None or low is None or high is None else (estimate, low, high)
+
+
+def _points(worth: tuple[float, float, float] | None) -> str:
+    if worth is None:
+        return "-"
+    estimate, low, high = (100 * value for value in worth)
+    return f"{estimate:+.1f} points [{low:+.1f}, {high:+.1f}]"
 
 
 def _number(value: float | None) -> str:

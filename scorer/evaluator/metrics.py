@@ -14,6 +14,8 @@ from prometheus_client.registry import Collector
 from scorer.evaluator.drift import SIGNALS
 from scorer.evaluator.score_window import Quality
 from scorer.evaluator.state import COPIES, Evaluation, RecordReport
+from scorer.measures.auc import Interval
+from scorer.measures.worth import Worth
 from stream.process.metric_families import MetricFamilies
 
 QUALITIES = {
@@ -74,6 +76,7 @@ class EvaluationGauges(Collector):
             yield from _gauge(f"freshness_{name}_seconds", f"Quantile {quantile:g} of freshness", {"": seconds})
         since = {"loss": evaluation.mean_loss, "rate": evaluation.mean_rate}
         yield from _gauge("since_drift_mean", "Mean of the signal since its last drift", since, "signal")
+        yield from _worth_gauges(evaluation.worth)
 
 
 class EvaluatorMetrics:
@@ -109,6 +112,29 @@ class EvaluatorMetrics:
             self.drifts.labels(signal).inc(number)
         for seconds in report.freshness:
             self.freshness.observe(seconds)
+
+
+def _worth_gauges(worth: Mapping[str, Worth]) -> Iterator[Metric]:
+    """Yield what retraining is worth, by the rows that it is over."""
+    for measure, unit, what in (("auc", "ratio", "AUC"), ("log_loss", "nats", "Mean log loss")):
+        for bound, suffix, end in (("estimate", "", ""), ("low", "_low", "lower"), ("high", "_high", "upper")):
+            found: dict[str, Interval | None] = {rows: getattr(one, measure) for rows, one in worth.items()}
+            values = {rows: getattr(one, bound) for rows, one in found.items() if one is not None}
+            documentation = (
+                f"{end.capitalize()} end of its 95 % confidence interval"
+                if end
+                else f"{what} of live minus frozen on the rows that both scored"
+            )
+            yield from _gauge(f"worth_{measure}{suffix}_{unit}", documentation, values, "rows")
+    for name, documentation, counted in (
+        ("worth_rows", "Rows that live and frozen are compared on", {k: float(v.num_rows) for k, v in worth.items()}),
+        (
+            "worth_effective_rows",
+            "Independent rows that would tell the difference of log loss as well",
+            {k: v.effective_rows for k, v in worth.items()},
+        ),
+    ):
+        yield from _gauge(name, documentation, counted, "rows")
 
 
 def _auc(quality: Quality | None) -> float:

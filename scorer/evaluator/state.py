@@ -13,6 +13,7 @@ from scorer.evaluator.drift import SIGNALS, DriftMonitor, Signal
 from scorer.evaluator.freshness import FreshnessSnapshot, FreshnessTracker
 from scorer.evaluator.score_window import COLUMNS, ScoreWindow, WindowQuality, WindowSnapshot
 from scorer.evaluator.settings import EvaluatorSettings
+from scorer.measures.worth import RunningWorth, Worth, WorthSnapshot
 from stream.events import ModelRelease, WeightedExample
 from stream.first_copies import Copy, FirstCopies, FirstCopiesSnapshot
 
@@ -35,6 +36,7 @@ class Evaluation:
         num_waiting: Rows that no serving version covers yet.
         mean_loss: Mean log loss since its last drift.
         mean_rate: Click rate since its last drift.
+        worth: What retraining is worth by the rows that it is over: `all` since the frozen version was, or `recent`.
     """
 
     window: WindowQuality
@@ -43,6 +45,7 @@ class Evaluation:
     num_waiting: int
     mean_loss: float
     mean_rate: float
+    worth: dict[str, Worth]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +77,7 @@ class ProgressiveEvaluator:
         self._freshness = FreshnessTracker()
         self._served_seconds: deque[float] = deque(maxlen=FRESHNESS_ROWS)
         self._drift = DriftMonitor(settings.drift_delta)
+        self._worth = RunningWorth()
         self._num_distinct = 0
 
     def add_record(self, partition: int, offset: int, examples: Sequence[WeightedExample]) -> RecordReport:
@@ -91,6 +95,9 @@ class ProgressiveEvaluator:
         self._num_distinct += len(first_copies)
         served += self._freshness.add_rows(partition, offset, [row.labeled.label_due_ms for row in first_copies])
         judged = [row for row in first_copies if math.isfinite(row.live.z)]
+        for row in judged:
+            if row.frozen is not None and math.isfinite(row.frozen.z):
+                self._worth.add(row.frozen.version, row.live.z, row.frozen.z, row.labeled.label)
         if judged:
             self._window.add(judged)
             drifts = self._drift.add(
@@ -118,6 +125,7 @@ class ProgressiveEvaluator:
             num_waiting=self._freshness.num_waiting,
             mean_loss=self._drift.mean_loss() if len(self._window) else math.nan,
             mean_rate=self._drift.mean_rate() if len(self._window) else math.nan,
+            worth={"all": self._worth.over_all(), "recent": self._worth.over_recent()},
         )
 
     def snapshot(self) -> Arrays:
@@ -129,6 +137,7 @@ class ProgressiveEvaluator:
             "copies": self._copies.snapshot(),
             "window": self._window.snapshot(),
             "freshness": self._freshness.snapshot(),
+            "worth": self._worth.snapshot(),
         }
         arrays = {
             f"{group}.{name}": np.asarray(array) for group, state in groups.items() for name, array in state.items()
@@ -139,7 +148,7 @@ class ProgressiveEvaluator:
 
     @classmethod
     def restore(cls, arrays: Arrays, settings: EvaluatorSettings) -> "ProgressiveEvaluator":
-        """Return the evaluator a snapshot was taken of.
+        """Return the evaluator a snapshot was taken of; one of an older release compares live and frozen from here on.
 
         Raises:
             KeyError: an array is missing.
@@ -152,6 +161,8 @@ class ProgressiveEvaluator:
         evaluator._freshness = FreshnessTracker.restore(cast(FreshnessSnapshot, _group(arrays, "freshness")))
         evaluator._served_seconds.extend(arrays["served_seconds"].tolist())
         evaluator._num_distinct = int(arrays["num_distinct"])
+        if worth := _group(arrays, "worth"):
+            evaluator._worth.restore(cast(WorthSnapshot, worth))
         evaluator._drift.add(window["z"][:, COLUMNS.index("live")], window["label"])
         return evaluator
 

@@ -16,6 +16,8 @@ from deploy.cli import app
 from scorer.evaluator.metrics import QUANTILES, EvaluatorMetrics
 from scorer.evaluator.score_window import COLUMNS, Quality, WindowQuality
 from scorer.evaluator.state import Evaluation
+from scorer.measures.auc import Interval
+from scorer.measures.worth import Worth
 from scorer.scoring.metrics import ScorerMetrics
 from scorer.serving.metrics import ServiceMetrics
 from stream.adapter.metrics import AdapterMetrics
@@ -122,6 +124,8 @@ def shown_by(process: str) -> CollectorRegistry:
             live_on_all=quality,
             live_on_served=quality,
         )
+        interval = Interval(0.1, 0.0, 0.2)
+        worth = Worth(num_rows=1, num_spans=1, effective_rows=1.0, auc=interval, log_loss=interval)
         metrics.gauges.show(
             Evaluation(
                 window=window,
@@ -130,6 +134,7 @@ def shown_by(process: str) -> CollectorRegistry:
                 num_waiting=0,
                 mean_loss=0.4,
                 mean_rate=0.1,
+                worth={"all": worth, "recent": worth},
             )
         )
     return registry

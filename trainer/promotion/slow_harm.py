@@ -7,14 +7,12 @@ long horizon. Ranking and probabilities may disagree, and both are served: sure 
 
 import math
 from collections import deque
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from scorer.measures.auc import auc
-from scorer.measures.log_loss import row_log_loss
+from scorer.measures.compared import Compared
 
 Doubles = npt.NDArray[np.float64]
 Harm = Literal["auc", "log_loss"]
@@ -25,37 +23,6 @@ LEAST_UPDATES = 16
 
 SURE = 3.0
 """Standard errors between a mean and zero. The test is repeated at every update, so two would often be exceeded."""
-
-
-@dataclass(frozen=True)
-class Compared:
-    """The rows of one update that the live and the frozen version scored.
-
-    Attributes:
-        num_rows: How many.
-        num_pairs: Pairs of a clicked row and one that was not.
-        auc: AUC of live minus frozen; 0 without a pair.
-        log_loss: Mean log loss of live minus frozen, in nats; 0 without a row.
-    """
-
-    num_rows: int
-    num_pairs: int
-    auc: float
-    log_loss: float
-
-
-def compared(z_live: Doubles, z_frozen: Doubles, label: Doubles) -> Compared:
-    """Compare logits of the same rows, all of shape [N]; rows with a logit that is not finite are left out."""
-    usable = np.isfinite(z_live) & np.isfinite(z_frozen)
-    z_live, z_frozen, label = z_live[usable], z_frozen[usable], label[usable]
-    num_clicks = int(label.sum())
-    num_pairs = num_clicks * (len(label) - num_clicks)
-    return Compared(
-        len(label),
-        num_pairs,
-        auc(z_live, label) - auc(z_frozen, label) if num_pairs else 0.0,
-        float((row_log_loss(z_live, label) - row_log_loss(z_frozen, label)).mean()) if len(label) else 0.0,
-    )
 
 
 class SlowHarm:

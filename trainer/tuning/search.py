@@ -13,13 +13,13 @@ import numpy as np
 import optuna
 
 from scorer.importance.settings import ImportanceSettings
+from scorer.measures.spans import cut_spans, span_auc
 from scorer.model.settings import ModelSettings
 from scorer.settings import ScorerSettings
 from trainer.backtest.runs.arms import Arm
 from trainer.backtest.runs.predictions import Predictions
 from trainer.backtest.runs.rounds import Round
 from trainer.backtest.runs.run import run_arm
-from trainer.backtest.runs.spans import cut_spans, span_auc
 from trainer.backtest.runs.streams import Stream
 from trainer.settings import GateSettings, TrainerSettings
 

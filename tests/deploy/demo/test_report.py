@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from deploy.audit.report import AuditReport
-from deploy.demo.report import RunFacts, ScoredRows, summarise, write_report
+from deploy.demo.report import RunFacts, ScoredRows, summarise, worth_of_retraining, write_report
 
 PROMISED = """
 impressions clicks labeled pending scored trained sampled_out waiting dead_lettered duplicates late_clicks
@@ -16,6 +16,8 @@ auc_live auc_frozen auc_best_possible
 auc_live_before_turn auc_frozen_before_turn auc_best_possible_before_turn
 auc_live_late auc_frozen_late auc_best_possible_late
 normalized_entropy_live normalized_entropy_frozen calibration_live
+worth_auc worth_auc_low worth_auc_high worth_log_loss worth_log_loss_low worth_log_loss_high
+worth_rows worth_effective_rows
 freshness_p50_seconds freshness_p95_seconds impressions_per_second peak_memory_mib failed_processes
 """
 KEYS = PROMISED.split()
@@ -107,12 +109,23 @@ def test_on_a_log_nobody_knows_the_best_possible_or_a_turn():
         "auc_frozen_before_turn",
         "auc_best_possible_before_turn",
         "auc_best_possible_late",
+        *[name for name in KEYS if name.startswith("worth_") and name != "worth_rows"],
     ]
 
 
 def test_an_auc_of_a_single_class_is_null():
     rows = replace(scored_rows(), label=np.zeros(1_000, dtype=np.int8))
     assert summarise(rows, AUDIT, FACTS)["auc_live"] is None
+
+
+def test_what_retraining_was_worth_is_live_minus_frozen_on_the_rows_that_both_scored():
+    rows = scored_rows(20_000)
+    summary = summarise(rows, AUDIT, FACTS)
+    assert summary["worth_rows"] == 10_000
+    assert summary["worth_auc"] == pytest.approx(summary["auc_live"] - summary["auc_frozen"], abs=0.02)
+    assert 0 < summary["worth_auc_low"] < summary["worth_auc"] < summary["worth_auc_high"]
+    assert summary["worth_log_loss_high"] < 0
+    assert worth_of_retraining(rows).sentence.startswith("retraining is worth +")
 
 
 def test_freshness_and_speed_are_measured_over_the_stream():

@@ -44,6 +44,15 @@ def test_what_nobody_knows_yet_is_a_dash():
     assert dict(reading().items())["AUC live"] == "-"
 
 
+def test_what_retraining_is_worth_is_in_points_of_auc():
+    name = "millstream_evaluator_worth_auc"
+    ends = {"": 0.031, "_low": 0.022, "_high": 0.04}
+    scraped = Scrape({(f"{name}{end}_ratio", (("rows", "all"),)): value for end, value in ends.items()})
+    items = dict(Reading.from_scrape(scraped, 1.0, None).items())
+    assert items["retraining is worth"] == "+3.1 points [+2.2, +4.0]"
+    assert dict(reading().items())["retraining is worth"] == "-"
+
+
 def test_a_best_possible_auc_that_is_not_known_is_a_dash():
     scraped = Scrape({("millstream_shop_best_possible_auc_ratio", ()): float("nan")})
     assert dict(Reading.from_scrape(scraped, 1.0, None).items())["AUC best possible"] == "-"

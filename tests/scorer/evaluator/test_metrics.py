@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import pytest
@@ -6,6 +7,16 @@ from prometheus_client import CollectorRegistry
 from scorer.evaluator.metrics import EvaluatorMetrics
 from scorer.evaluator.score_window import Quality, WindowQuality
 from scorer.evaluator.state import Evaluation, RecordReport
+from scorer.measures.auc import Interval
+from scorer.measures.worth import Worth
+
+WORTH = Worth(
+    num_rows=9_216,
+    num_spans=18,
+    effective_rows=4_000.0,
+    auc=Interval(0.03, 0.02, 0.04),
+    log_loss=Interval(-0.01, -0.02, 0.0),
+)
 
 
 @pytest.fixture
@@ -33,7 +44,13 @@ def evaluation(*, within_query: float = float("nan"), freshness: dict[float, flo
         live_on_served=replace(quality, auc=0.71),
     )
     return Evaluation(
-        window=window, num_distinct=900, freshness=freshness or {}, num_waiting=4, mean_loss=0.4, mean_rate=0.15
+        window=window,
+        num_distinct=900,
+        freshness=freshness or {},
+        num_waiting=4,
+        mean_loss=0.4,
+        mean_rate=0.15,
+        worth={"all": WORTH, "recent": replace(WORTH, num_rows=512, effective_rows=math.nan, auc=None, log_loss=None)},
     )
 
 
@@ -62,6 +79,16 @@ def test_the_score_a_row_was_shown_with_stands_beside_the_live_one_on_the_same_r
     assert value(shown, "auc_ratio", role="served") == 0.68
     assert value(shown, "served_rows_auc_ratio") == 0.71
     assert value(shown, "served_rows") == 300
+
+
+def test_what_retraining_is_worth_is_shown_with_its_interval_once_there_is_one(shown: CollectorRegistry) -> None:
+    EvaluatorMetrics(shown).gauges.show(evaluation())
+    assert [value(shown, f"worth_auc{end}_ratio", rows="all") for end in ("", "_low", "_high")] == [0.03, 0.02, 0.04]
+    assert [value(shown, f"worth_log_loss{end}_nats", rows="all") for end in ("", "_low", "_high")] == [-0.01, -0.02, 0]
+    assert value(shown, "worth_auc_ratio", rows="recent") is None
+    assert (value(shown, "worth_rows", rows="all"), value(shown, "worth_rows", rows="recent")) == (9_216, 512)
+    assert value(shown, "worth_effective_rows", rows="all") == 4_000
+    assert value(shown, "worth_effective_rows", rows="recent") is None
 
 
 def test_a_measure_that_is_undefined_is_left_out(shown: CollectorRegistry) -> None:

@@ -5,6 +5,7 @@ import pytest
 
 from scorer.evaluator.settings import EvaluatorSettings
 from scorer.evaluator.state import ProgressiveEvaluator
+from scorer.measures.spans import MIN_ROWS
 from stream.events import Alias, ModelRelease, RoleScore, WeightedExample
 from tests.doubles import tiny_labeled
 
@@ -12,11 +13,17 @@ SETTINGS = EvaluatorSettings(window_rows=1_000, min_rows=20)
 
 
 def example(
-    index: int, *, version: str = "v1", scored_ms: int = 1_700_000_010_000, z: float | None = None
+    index: int,
+    *,
+    version: str = "v1",
+    scored_ms: int = 1_700_000_010_000,
+    z: float | None = None,
+    frozen: str | None = None,
 ) -> WeightedExample:
     return WeightedExample(
         labeled=tiny_labeled(index, label=int(index % 5 == 0)),
         live=RoleScore(version=version, z=math.sin(index) if z is None else z),
+        frozen=None if frozen is None else RoleScore(version=frozen, z=math.cos(index)),
         hidden_norm=1.0,
         scored_ms=scored_ms,
         strategy="full",
@@ -43,6 +50,27 @@ def test_a_repeated_row_is_counted_and_not_judged() -> None:
     report = evaluator.add_record(0, 1, [example(1), example(3)])
     assert report.copies == {"new": 1, "repeat": 1, "late": 0}
     assert evaluator.evaluate().num_distinct == evaluator.evaluate().window.num_rows == 3
+
+
+def test_what_retraining_is_worth_is_over_the_first_copies_that_both_versions_scored() -> None:
+    evaluator = ProgressiveEvaluator(SETTINGS)
+    rows = [example(index, frozen="v0" if index % 2 else None) for index in range(4 * MIN_ROWS)]
+    for offset in range(2):
+        evaluator.add_record(0, offset, rows)
+    assert evaluator.evaluate().worth["all"].num_rows == 2 * MIN_ROWS
+    assert evaluator.evaluate().worth["recent"].num_rows == 2 * MIN_ROWS
+    again = ProgressiveEvaluator.restore(evaluator.snapshot(), SETTINGS)
+    assert again.evaluate().worth["all"] == evaluator.evaluate().worth["all"]
+
+
+def test_a_snapshot_of_an_older_release_has_no_comparison_and_begins_one() -> None:
+    evaluator = ProgressiveEvaluator(SETTINGS)
+    evaluator.add_record(0, 0, [example(index, frozen="v0") for index in range(MIN_ROWS)])
+    older = {name: array for name, array in evaluator.snapshot().items() if not name.startswith("worth.")}
+    restored = ProgressiveEvaluator.restore(older, SETTINGS)
+    assert restored.evaluate().worth["all"].num_rows == 0
+    restored.add_record(0, 1, [example(index, frozen="v0") for index in range(MIN_ROWS, 2 * MIN_ROWS)])
+    assert restored.evaluate().worth["all"].num_rows == MIN_ROWS
 
 
 def test_a_row_is_fresh_when_a_champion_that_covers_it_first_scores() -> None:

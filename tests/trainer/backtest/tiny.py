@@ -91,6 +91,9 @@ def made_round(**changes: Any) -> Round:
         "gate_decision": "promote",
         "gate_reason": "no_harm",
         "discarded_rows": 0,
+        "share_anchor": 0.1,
+        "share_steady": 0.5,
+        "share_fresh": 0.4,
     }
     return Round(**values | changes)
 

@@ -134,6 +134,11 @@ _ROUND_CHARTS: tuple[tuple[str, str, dict[str, Callable[[Round], float | None]]]
         {"": lambda one: one.mean_inclusion_probability},
     ),
     (
+        "Ladder",
+        "Share of the newest weights' short average (line) and of the frozen version (dashed) in what serves.",
+        {"": lambda one: one.share_fresh, "frozen": lambda one: one.share_anchor},
+    ),
+    (
         "Variance ratio",
         "M = 1 + CV² of the gradient norms: how far importance sampling can be better than uniform sampling at all.",
         {"": lambda one: one.variance_ratio},

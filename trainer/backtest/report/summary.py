@@ -3,15 +3,14 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from scorer.measures.auc import Interval, auc
-from scorer.measures.log_loss import calibration, normalized_entropy
-from trainer.backtest.report.differences import (
+from scorer.measures.differences import (
     CONFIDENCE,
     DRAWS,
     MIN_SEEDS,
@@ -21,10 +20,12 @@ from trainer.backtest.report.differences import (
     block_interval,
     seed_interval,
 )
+from scorer.measures.log_loss import calibration, normalized_entropy
+from scorer.measures.spans import MIN_OF_A_CLASS, MIN_ROWS, cut_spans, span_auc
+from scorer.measures.worth import span_table, worth_of
 from trainer.backtest.runs.arms import Arm
 from trainer.backtest.runs.results import Run
 from trainer.backtest.runs.rounds import Round
-from trainer.backtest.runs.spans import MIN_OF_A_CLASS, MIN_ROWS, cut_spans, span_auc
 from trainer.backtest.runs.streams import Stream
 
 _DEFINITIONS = {
@@ -34,6 +35,8 @@ _DEFINITIONS = {
     "version that served then",
     "auc_pooled": "over all rows at once, which compares scores of different versions; mean over seeds",
     "auc_frozen": "as auc, of version 1, which never learns on",
+    "worth": "what retraining is worth: live minus frozen over the same spans, in AUC and in log loss (nats, mean over "
+    "rows); effective_rows: independent rows that would tell the latter as well",
     "auc_limit": "as auc, of the true click probability; null on a recorded log",
     "normalized_entropy": "log loss over the entropy of the click rate, all rows; mean over seeds",
     "normalized_entropy_served": "the same of the scores the rows were shown with",
@@ -83,7 +86,12 @@ def summarise(stream: Stream, arms: Sequence[Arm], num_seeds: int, runs: Sequenc
         "rows_scored": len(runs[0].predictions),
         "click_rate": _number(np.mean([run.predictions.label.mean() for run in runs])),
         "interval": {"method": method.name, "confidence": CONFIDENCE, "draws": DRAWS},
-        "arms": [_arm_summary(arm, runs_of[arm.name]) | _compared(arm, arms, runs_of, method) for arm in arms],
+        "arms": [
+            _arm_summary(arm, runs_of[arm.name])
+            | _compared(arm, arms, runs_of, method)
+            | {"worth": _worth(runs_of[arm.name], method)}
+            for arm in arms
+        ],
         "definitions": _DEFINITIONS,
     }
 
@@ -137,12 +145,24 @@ def _compared(arm: Arm, arms: Sequence[Arm], runs_of: Mapping[str, Sequence[Run]
         return {"compared_with": None, "difference_to_uniform": None, "difference_reason": found}
     return {
         "compared_with": uniform.name if isinstance(uniform, Arm) else None,
-        "difference_to_uniform": {
-            "estimate": _number(found.estimate),
-            "low": _number(found.low),
-            "high": _number(found.high),
-        },
+        "difference_to_uniform": _plain(found),
         "difference_reason": None,
+    }
+
+
+def _worth(runs: Sequence[Run], method: _Method) -> dict[str, Any]:
+    def interval(streams: Sequence[Differences]) -> Interval | None:
+        found = method.interval(streams)
+        return found if isinstance(found, Interval) else None
+
+    tables = [span_table(run.predictions.z_live, run.predictions.z_frozen, run.predictions.label) for run in runs]
+    found = worth_of(tables, interval)
+    return {
+        "auc": _plain(found.auc),
+        "log_loss": _plain(found.log_loss),
+        "rows": found.num_rows,
+        "effective_rows": _number(found.effective_rows),
+        "sentence": found.sentence,
     }
 
 
@@ -186,6 +206,10 @@ def _entropy(z: npt.NDArray[np.float64], label: npt.NDArray[np.int8]) -> float:
 
 def _decision(one: Round) -> str:
     return f"{one.gate_decision}: {one.gate_reason}" if one.gate_decision else "none"
+
+
+def _plain(interval: Interval | None) -> dict[str, float | None] | None:
+    return {name: _number(value) for name, value in asdict(interval).items()} if interval else None
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

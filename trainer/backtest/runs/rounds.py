@@ -58,6 +58,10 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
             evidence does not suffice and when nothing had been learned since the champion.
         gate_reason: Why.
         discarded_rows: Learned rows that restoring the champion undid.
+        share_anchor: How much of what would serve is the frozen version, by the ladder; null in rounds of a release
+            without it.
+        share_steady: The same of the long average of the weights.
+        share_fresh: The same of the short one.
         stability_spearman: Rank correlation of the importance of fixed rows with the last time it was looked at; null,
             like the other stabilities, in rounds without a look.
         stability_spearman_clicked: The same among clicked rows.
@@ -92,6 +96,9 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
     gate_decision: str | None
     gate_reason: str | None
     discarded_rows: int
+    share_anchor: float | None = None
+    share_steady: float | None = None
+    share_fresh: float | None = None
     stability_spearman: float | None = None
     stability_spearman_clicked: float | None = None
     stability_spearman_not_clicked: float | None = None
@@ -166,6 +173,7 @@ def round_of(
         **_quality_columns("live", live, label),
         **_quality_columns("frozen", frozen[scored], label[scored]),
         **_weight_columns(weight),
+        **{f"share_{step}": share for step, share in report.shares.items()},
         **_stability_columns(stability),
     )
 

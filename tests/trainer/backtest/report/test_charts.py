@@ -32,6 +32,7 @@ def test_there_is_a_figure_for_everything_that_is_known():
         "Effective sample size",
         "Importance weights",
         "Share of rows selected",
+        "Ladder",
         "Variance ratio",
     ]
 

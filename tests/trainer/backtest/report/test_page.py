@@ -42,11 +42,15 @@ def test_the_page_has_a_row_for_each_arm_with_its_interval(page):
     assert any(re.fullmatch(r"\+0\.\d{4} \[\+0\.\d{4}, \+0\.\d{4}\]", cell) for cell in cells)
 
 
+def test_the_page_says_of_each_arm_what_retraining_is_worth(page):
+    assert len(re.findall(r"<li>(base|new): retraining is worth \+\d+\.\d points of AUC", page)) == 2
+
+
 def test_the_page_needs_no_network_and_no_script(page):
     tags = Structure(page).tags
     assert not {"script", "link", "img", "iframe"} & set(tags)
     assert not re.search(r"url\((?!#)", page)
-    assert tags.count("svg") == 8
+    assert tags.count("svg") == 9
 
 
 def test_the_page_shows_in_what_the_arms_differ(page):

@@ -1,9 +1,9 @@
 import pytest
 
 from scorer.measures.auc import auc
+from scorer.measures.spans import cut_spans, span_auc
 from tests.trainer.backtest.tiny import made_run, tiny_arm, tiny_stream
 from trainer.backtest.report.summary import summarise
-from trainer.backtest.runs.spans import cut_spans, span_auc
 from trainer.backtest.runs.streams import simulated_stream
 
 
@@ -45,6 +45,20 @@ def test_a_difference_is_paired_and_has_an_interval(bert, stream):
     assert found["estimate"] == pytest.approx(new["auc"] - base["auc"], abs=1e-3)
     assert 0 < found["low"] < found["estimate"] < found["high"]
     assert (new["compared_with"], new["difference_reason"]) == ("base", None)
+
+
+def test_what_retraining_is_worth_is_told_of_every_arm(bert, stream):
+    base, new = summarise(stream, arms_of(bert), 2, runs_of(2))["arms"]
+    for arm in (base, new):
+        worth = arm["worth"]
+        assert worth["auc"]["estimate"] == pytest.approx(arm["auc"] - arm["auc_frozen"], abs=0.01)
+        assert worth["auc"]["low"] > 0 > worth["log_loss"]["high"]
+        assert worth["rows"] == 2 * 8_192 > worth["effective_rows"] > 100
+        assert worth["sentence"].startswith("retraining is worth +")
+    few = summarise(stream, arms_of(bert), 1, [made_run("base", num_rows=1_024), made_run("new", num_rows=1_024)])
+    worth = few["arms"][0]["worth"]
+    assert (worth["auc"], worth["log_loss"], worth["effective_rows"]) == (None, None, None)
+    assert "too few rows" in worth["sentence"]
 
 
 def test_equal_arms_differ_by_nothing(bert, stream):

@@ -28,6 +28,12 @@ def test_forward_rows_are_those_scored_judged_and_looked_at(result):
     assert [one.forward_rows for one in result.rounds[:3]] == [100 + looked, 200 + looked, 200 + looked]
 
 
+def test_shares_are_those_of_the_ladder_and_sum_to_one(result):
+    shares = [(one.share_anchor, one.share_steady, one.share_fresh) for one in result.rounds]
+    assert [sum(one) for one in shares] == pytest.approx([1.0] * len(shares))
+    assert len(set(shares)) == len(shares)
+
+
 def test_weights_and_probabilities_are_those_of_the_strategy(result):
     for one in result.rounds:
         assert one.weight_p05 <= one.weight_p50 <= one.weight_p95 <= one.weight_max

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from scorer.measures.auc import auc
-from trainer.backtest.runs.spans import MIN_OF_A_CLASS, MIN_ROWS, cut_spans, span_auc
+from scorer.measures.spans import MIN_OF_A_CLASS, MIN_ROWS, cut_spans, span_auc
 
 
 def labels(num_rows: int, rate: float) -> np.ndarray:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from trainer.backtest.report.differences import Differences, averaged, block_interval, seed_interval
+from scorer.measures.differences import Differences, averaged, block_interval, seed_interval
 
 
 def noise(seed: int, num_spans: int = 200, *, mean: float = 0.0, memory: float = 0.0) -> Differences:
