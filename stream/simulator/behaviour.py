@@ -12,11 +12,11 @@ class Behaviour:
     """Click probabilities of every user on every item in the catalogue.
 
     Taste, appeal (price and rating) and position add up in a logit; its bias is found by bisection so that the mean
-    over users, items and positions is the click-through rate, before the flip of all tastes as after it.
+    over users, items and positions is the click-through rate, before the turn of tastes as after it.
 
     Args:
         settings: The shop.
-        liking: Taste of each user for each catalogue slot, shape (users, slots).
+        liking: Taste of each user for each catalogue slot, before and after the turn, shape (2, users, slots).
         appeal: What price and rating add to the logit, shape (slots,).
     """
 
@@ -24,7 +24,7 @@ class Behaviour:
         self._settings = settings
         self._liking = liking
         # How strong tastes are in this shop must not depend on the luck of a few draws.
-        self._strength = settings.taste_strength / (float(liking.std()) or 1.0)
+        self._strength = settings.taste_strength / (float(liking[0].std()) or 1.0)
         self._appeal = appeal
         places = np.linspace(0.5, -0.5, settings.list_size) if settings.list_size > 1 else np.zeros(1)
         self._position = settings.position_strength * places
@@ -43,15 +43,14 @@ class Behaviour:
         The first is this user's; the second is what can be known without knowing who is a bot.
         """
         settings = self._settings
-        sign = -1.0 if turned else 1.0
-        logit = sign * self._strength * self._liking[user, slots] + self._appeal[slots]
+        logit = self._strength * self._liking[int(turned), user, slots] + self._appeal[slots]
         clicks = self._with_accidents(_sigmoid(self._bias[turned] + logit + self._position[: len(slots)]))
         seen = (1.0 - settings.bot_share) * clicks + settings.bot_share * BOT_CLICK_PROBABILITY
         return clicks, seen * (1.0 - settings.late_click_share)
 
     def replace(self, slot: int, liking: NDArray[np.float64], appeal: float) -> None:
         """Put a new item into a slot."""
-        self._liking[:, slot] = liking
+        self._liking[:, :, slot] = liking
         self._appeal[slot] = appeal
         self._renewed += 1
         if self._renewed % max(1, len(self._appeal) // 20) == 0:
@@ -61,11 +60,11 @@ class Behaviour:
         return wanted + self._accident * (1.0 - wanted)
 
     def _calibrated(self) -> tuple[float, float]:
-        """Return the bias for tastes as they are and for flipped ones."""
-        return self._bias_for(1.0), self._bias_for(-1.0)
+        """Return the bias for tastes as they are and for turned ones."""
+        return self._bias_for(self._liking[0]), self._bias_for(self._liking[1])
 
-    def _bias_for(self, sign: float) -> float:
-        logit = (sign * self._strength * self._liking + self._appeal).ravel()
+    def _bias_for(self, liking: NDArray[np.float64]) -> float:
+        logit = (self._strength * liking + self._appeal).ravel()
         # A few thousand quantiles stand for all users and items: the mean of a sigmoid needs no more.
         quantiles = np.quantile(logit, np.linspace(0.0, 1.0, 2001))
         middle = (quantiles[1:] + quantiles[:-1]) / 2

@@ -4,14 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-STYLES = ("vintage", "modern", "elegant", "casual", "sport", "rustic")
-COLOURS = ("black", "white", "red", "blue", "green", "yellow")
-MATERIALS = ("leather", "cotton", "wool", "silk", "denim", "velvet")
-NOUNS = ("jacket", "dress", "shirt", "boots", "bag", "coat", "hat", "scarf", "skirt", "shoes")
-BRANDS = ("Harbor", "Summit", "Willow", "Falcon", "Meridian", "Orchard", "Atlas", "Juniper")
-ATTRIBUTES = (STYLES, COLOURS, MATERIALS, NOUNS)
-"""The attributes that tastes are about, in the order of `Item.attributes`."""
+from stream.simulator.words import NUM_VALUES, Words
+
 NOUN = 3
+"""Place of the noun in `Item.attributes`."""
 
 _MEDIAN_PRICES = (90.0, 70.0, 35.0, 110.0, 80.0, 140.0, 25.0, 20.0, 45.0, 75.0)
 
@@ -42,22 +38,24 @@ class Catalogue:
 
     Args:
         num_items: Number of slots.
+        words: What titles are made of.
         rng: Where the first items come from.
     """
 
-    def __init__(self, num_items: int, rng: np.random.Generator) -> None:
+    def __init__(self, num_items: int, words: Words, rng: np.random.Generator) -> None:
+        self._words = words
         self._made = 0
         self.items: list[Item] = []
-        self.by_noun: list[list[int]] = [[] for _ in NOUNS]
+        self.by_noun: list[list[int]] = [[] for _ in words.nouns]
         for slot in range(num_items):
             # Every noun gets its share, so that every query finds a list.
-            noun = slot % len(NOUNS)
+            noun = slot % len(words.nouns)
             self.items.append(self._make(noun, rng, rated=bool(rng.random() > 0.15)))
             self.by_noun[noun].append(slot)
 
     def renew(self, rng: np.random.Generator) -> tuple[int, Item]:
         """Return a new item, not rated yet, and the slot it took from the oldest item of its noun."""
-        slots = self.by_noun[int(rng.integers(len(NOUNS)))]
+        slots = self.by_noun[int(rng.integers(len(self.by_noun)))]
         slot = slots.pop(0)
         slots.append(slot)
         self.items[slot] = self._make(self.items[slot].attributes[NOUN], rng, rated=False)
@@ -65,13 +63,14 @@ class Catalogue:
 
     def _make(self, noun: int, rng: np.random.Generator, *, rated: bool) -> Item:
         self._made += 1
-        attributes = (*(int(rng.integers(len(words))) for words in ATTRIBUTES[:NOUN]), noun)
-        words = [ATTRIBUTES[kind][value] for kind, value in enumerate(attributes)]
+        attributes = (*(int(rng.integers(num_values)) for num_values in NUM_VALUES[:NOUN]), noun)
+        words = [of_kind[value] for of_kind, value in zip(self._words.attributes, attributes, strict=True)]
+        brands = self._words.brands
         dearness = float(rng.normal())
         stars = float(np.clip(rng.normal(4.0, 0.6), 1.0, 5.0)) if rated else None
         return Item(
             item_id=f"item-{self._made:05d}",
-            title=" ".join([BRANDS[int(rng.integers(len(BRANDS)))], *words]),
+            title=" ".join([brands[int(rng.integers(len(brands)))], *words]),
             attributes=attributes,
             price=round(_MEDIAN_PRICES[noun] * float(np.exp(0.3 * dearness)), 2),
             rating=None if stars is None else round(stars, 1),

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from stream.configuration.millstream_settings import MillstreamSettings
 from stream.simulator.drift_kind import DriftKind
+from stream.simulator.words import Language
 
 
 class ShopSettings(MillstreamSettings, group="shop"):
@@ -16,6 +17,7 @@ class ShopSettings(MillstreamSettings, group="shop"):
     ctr: float = Field(
         0.16, gt=0.001, lt=0.6, description="share of impressions with a click in time; held by the shop"
     )
+    language: Language = Field("english", description="of titles and queries: english, german")
     users: int = Field(300, ge=2, description="number of users")
     items: int = Field(400, ge=50, description="number of items at the start")
     new_item_seconds: float = Field(10.0, gt=0, description="a new item appears this often")
@@ -25,7 +27,8 @@ class ShopSettings(MillstreamSettings, group="shop"):
     shared_share: float = Field(0.8, ge=0, le=1, description="share of taste that the users of a group have in common")
     position_strength: float = Field(0.35, ge=0, description="how far the logit falls from first to last position")
     drift: DriftKind = Field("sudden", description="how tastes change: none, sudden, gradual, recurring")
-    turn_seconds: float = Field(120.0, ge=0, description="when all tastes flip, in seconds of live traffic")
+    turned_tastes: float = Field(1.0, gt=0, le=1, description="share of tastes that a turn flips into their opposite")
+    turn_seconds: float = Field(120.0, ge=0, description="when tastes turn, in seconds of live traffic")
     gradual_seconds: float = Field(60.0, gt=0, description="how long a gradual drift takes, centred on the turn")
     click_seconds: float = Field(2.5, gt=0, description="a prompt click comes within this time")
     late_click_seconds: float = Field(12.0, gt=0, description="a late click comes after this time and before twice it")

@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from stream.events import Click, Impression
 from stream.simulator.behaviour import Behaviour
-from stream.simulator.catalogue import COLOURS, NOUNS, STYLES, Catalogue, Item
+from stream.simulator.catalogue import Catalogue, Item
 from stream.simulator.drift import turned_share
 from stream.simulator.settings import ShopSettings
-from stream.simulator.tastes import GROUPS, Tastes
+from stream.simulator.tastes import NUM_GROUPS, Tastes, turned_values
 from stream.simulator.users import User
+from stream.simulator.words import WORDS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,7 @@ class Page:
 
     Attributes:
         elapsed_seconds: Seconds of live traffic; negative in the shop's history.
-        turned: Whether this list is judged by flipped tastes.
+        turned: Whether this list is judged by turned tastes.
         showings: The list, first position first.
     """
 
@@ -71,13 +72,15 @@ class Shop:
         self._shown = 0
         self._clicks = 0
         self._new_items = 0
-        self._catalogue = Catalogue(settings.items, world)
-        groups = np.arange(settings.users) % len(GROUPS)
-        self._tastes = Tastes(groups, settings.shared_share, world)
-        liking = np.stack([self._tastes.of_all(item) for item in self._catalogue.items], axis=1)
+        self._words = WORDS[settings.language]
+        self._catalogue = Catalogue(settings.items, self._words, world)
+        groups = np.arange(settings.users) % NUM_GROUPS
+        turned = turned_values(settings.turned_tastes, settings.seed)
+        self._tastes = Tastes(groups, settings.shared_share, turned, world)
+        liking = np.stack([self._tastes.of_all(item) for item in self._catalogue.items], axis=2)
         appeal = np.array([item.appeal for item in self._catalogue.items])
         self._behaviour = Behaviour(settings, liking, appeal)
-        self._users = [self._user(number, int(group), liking[number], world) for number, group in enumerate(groups)]
+        self._users = [self._user(number, int(group), liking[0, number], world) for number, group in enumerate(groups)]
 
     def __iter__(self) -> Iterator[Page]:
         """Yield the next page, for ever."""
@@ -142,20 +145,20 @@ class Shop:
     def _search(self, user: User, size: int) -> tuple[str, list[int]]:
         """Return a query and the catalogue slots shown for it: a noun with the user's occasion, a colour or a style."""
         rng = self._rng
-        noun = int(rng.integers(len(NOUNS)))
+        noun = int(rng.integers(len(self._words.nouns)))
         slots = rng.permutation(self._catalogue.by_noun[noun])
         kind = rng.random()
-        word = GROUPS[user.group]
+        word = self._words.occasions[user.group]
         if kind < 0.3:
             # A word of an item that exists; items with that word come first.
-            attribute, words = (0, STYLES) if kind < 0.15 else (1, COLOURS)
+            attribute, words = (0, self._words.styles) if kind < 0.15 else (1, self._words.colours)
             wanted = self._catalogue.items[slots[0]].attributes[attribute]
             word = words[wanted]
             slots = np.array(
                 sorted(slots, key=lambda slot: self._catalogue.items[slot].attributes[attribute] != wanted)
             )
         chosen = slots[:size]
-        return f"{word} {NOUNS[noun]}", [int(slot) for slot in rng.permutation(chosen)]
+        return f"{word} {self._words.nouns[noun]}", [int(slot) for slot in rng.permutation(chosen)]
 
     def _impression(
         self, user: User, query: str, item: Item, history: tuple[str, ...], position: int, elapsed: float

@@ -10,7 +10,7 @@ class User:
 
     Attributes:
         user_id: Pseudonym.
-        group: Index into `tastes.GROUPS`.
+        group: Index into `Words.occasions`.
         liked: Titles of the items clicked most recently, newest first, bounded.
         clicked: Clicks that have not happened yet at the time of the last list: (elapsed seconds, title).
     """

@@ -17,14 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from stream.hashing import hash01, hash64
-from stream.simulator.catalogue import BRANDS, COLOURS, MATERIALS, NOUNS, STYLES
 from stream.simulator.settings import ShopSettings
 from stream.simulator.shop import Shop
-from stream.simulator.tastes import GROUPS
+from stream.simulator.words import WORDS
 from tests.benchmarks.importance.design import CACHE, TABLE, Scenario
 from trainer.plans.plan_rows import SELECTION_SALT
 
-_SHOP_WORDS = (*GROUPS, *STYLES, *COLOURS, *MATERIALS, *NOUNS, *BRANDS)
+_ENGLISH = WORDS["english"]
+_SHOP_WORDS = (*_ENGLISH.occasions, *(word for words in _ENGLISH.attributes for word in words), *_ENGLISH.brands)
 _SHOP_FIELDS = (2, 5, 10)
 """Words of the query, of the item's title and of two liked titles."""
 

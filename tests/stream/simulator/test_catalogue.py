@@ -1,20 +1,23 @@
 import numpy as np
 
-from stream.simulator.catalogue import ATTRIBUTES, NOUN, NOUNS, Catalogue
+from stream.simulator.catalogue import NOUN, Catalogue
+from stream.simulator.words import WORDS
+
+ENGLISH = WORDS["english"]
 
 
 def catalogue(num_items: int = 100) -> Catalogue:
-    return Catalogue(num_items, np.random.default_rng(1))
+    return Catalogue(num_items, ENGLISH, np.random.default_rng(1))
 
 
 def test_a_title_reads_its_attributes_in_order():
     for item in catalogue().items:
-        words = [ATTRIBUTES[kind][value] for kind, value in enumerate(item.attributes)]
+        words = [ENGLISH.attributes[kind][value] for kind, value in enumerate(item.attributes)]
         assert item.title.split()[1:] == words
 
 
 def test_every_noun_has_its_share_of_items():
-    assert [len(slots) for slots in catalogue().by_noun] == [10] * len(NOUNS)
+    assert [len(slots) for slots in catalogue().by_noun] == [10] * len(ENGLISH.nouns)
 
 
 def test_some_items_have_no_rating():
