@@ -71,7 +71,7 @@ class TrainerSettings(MillstreamSettings, group="trainer"):
 
 
 class GateSettings(MillstreamSettings, group="gate"):
-    """When an update may serve. It is held only on evidence of harm; proof of gain is not asked for."""
+    """When an update may serve. Only evidence of harm holds it; proof of gain is not asked for, nor kept waiting."""
 
     min_clicks: int = Field(100, ge=2, description="clicks the pooled evidence must hold before AUC decides")
     max_wait_seconds: float = Field(

@@ -1,4 +1,4 @@
-"""The gate: may the weights just judged serve? They are held only on evidence of harm.
+"""The gate: may the weights just judged serve? They are held only on evidence of harm, and at once on proof of gain.
 
 Everything here is defined for any rows with finite logits: no click, nothing but clicks, scores that are all 0 or all
 1. A gate that raised would raise again whenever its plan is repeated.
@@ -35,6 +35,9 @@ HOLD_REASONS: tuple[HoldReason, ...] = get_args(HoldReason)
 
 POWER = 0.8
 """Probability with which a harm as large as the detectable one is held."""
+
+SURE_CLICKS = 10
+"""Clicks, and rows without one, that proof of gain takes at least: the intervals are of large samples."""
 
 _Z_95 = NormalDist().inv_cdf(0.975)
 _Z_POWER = NormalDist().inv_cdf(POWER)
@@ -115,6 +118,8 @@ def first_judgement(settings: GateSettings) -> str:
 def judge(evidence: Evidence, settings: GateSettings) -> GateResult | None:
     """Return the decision, or None while the pool holds too few clicks and the time limit has not passed.
 
+    Only proof of gain is not made to wait: after a turn of tastes the live version does harm with every row it scores.
+
     Ranking is judged by AUC once there are enough clicks; the scores themselves, which are served as probabilities, by
     log loss and calibration whenever a decision is due. The newest plan's rows may also hold alone, so that weights
     judged earlier cannot vouch for those that would serve. Asking for proof of gain instead would hold most good
@@ -125,7 +130,7 @@ def judge(evidence: Evidence, settings: GateSettings) -> GateResult | None:
         return _result("hold", "non_finite", pooled)
     enough = pooled.num_clicks >= settings.min_clicks
     if not enough and evidence.until_ms - evidence.since_ms < settings.max_wait_seconds * 1000:
-        return None
+        return _result("promote", "sure_gain", pooled) if _is_surely_better(evidence, settings) else None
     difference = _auc_difference(pooled)
     detectable = detectable_auc_harm(difference, settings) if enough else math.nan
     reason = _harm(evidence, difference, settings, by_auc=enough)
@@ -202,6 +207,17 @@ def _harm(
     ):
         return "log_loss_harm"
     return None
+
+
+def _is_surely_better(evidence: Evidence, settings: GateSettings) -> bool:
+    """Return whether the newest rows, which judged the very weights that would serve, prove gain in both measures."""
+    newest = evidence.newest
+    return (
+        min(newest.num_clicks, newest.num_rows - newest.num_clicks) >= SURE_CLICKS
+        and _auc_difference(newest).low > 0
+        and log_loss_difference(newest).high < 0
+        and _harm(evidence, _auc_difference(evidence.pooled), settings, by_auc=True) is None
+    )
 
 
 def _scatter_of_expected_clicks(rows: JudgedRows) -> float:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from trainer.promotion.gate import (
+    SURE_CLICKS,
     JudgedRows,
     first_evidence,
     first_judgement,
@@ -60,6 +61,37 @@ def test_there_is_no_decision_before_enough_clicks():
     few = rows(400, skill=-1.0)
     assert few.num_clicks < SETTINGS.min_clicks
     assert judged(few) is None
+
+
+def test_proof_of_gain_does_not_wait_for_more_clicks():
+    after_a_turn = rows(400, skill=1.0, live_skill=-1.0)
+    assert SURE_CLICKS < after_a_turn.num_clicks < SETTINGS.min_clicks
+    result = judged(after_a_turn)
+    assert (result.decision, result.reason) == ("promote", "sure_gain")
+    assert judged(rows(40, skill=1.0, live_skill=-1.0, rate=0.05)) is None
+
+
+def test_two_like_versions_are_hardly_ever_taken_for_a_sure_gain():
+    random = np.random.default_rng(2)
+    taken = 0
+    for seed in range(400):
+        part = rows(300, skill=1.0, seed=seed)
+        noise = random.normal(scale=0.3, size=(2, part.num_rows))
+        taken += judged(JudgedRows(part.z_live + noise[0], part.z_live + noise[1], part.label)) is not None
+    assert taken <= 400 * 0.05
+
+
+@pytest.mark.parametrize("shift", [-3.0, 3.0])
+def test_better_ranking_is_no_sure_gain_where_the_probabilities_are_harmed(shift):
+    assert judged(rows(400, skill=1.0, live_skill=-1.0, shift=shift)) is None
+
+
+def test_earlier_harm_of_the_pool_is_no_sure_gain():
+    harmful = rows(300, skill=-3.0, live_skill=3.0)
+    gaining = rows(150, skill=1.0, live_skill=-1.0, seed=1)
+    evidence = first_evidence(harmful, 0).followed_by(gaining, 1)
+    assert evidence.pooled.num_clicks < SETTINGS.min_clicks
+    assert judge(evidence, SETTINGS) is None
 
 
 def test_evidence_of_consecutive_plans_is_pooled_until_it_suffices():
