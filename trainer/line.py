@@ -51,7 +51,6 @@ class LearnReport:
         ledger: One row for every row of the plan, and one for every replayed row.
         weights: Importance weights of the rows that were learned.
         num_unusable: Rows whose weight or offset is not finite, or whose weight is below 0; nothing learned them.
-        num_looked: Rows of the forward passes that told the ladder's steps apart.
         shares: How much each step of the ladder is believed since, by name.
     """
 
@@ -59,7 +58,6 @@ class LearnReport:
     ledger: list[LedgerRow]
     weights: list[float]
     num_unusable: int
-    num_looked: int
     shares: Shares
 
 
@@ -102,7 +100,7 @@ class ModelLine:
         self.learner.restore(checkpoint.tensors)
         self.learner.num_steps = state.num_steps
         averages = {name.removeprefix(_LADDER): tensor for name, tensor in checkpoint.tensors.items()}
-        self._ladder.restore(averages, state.shares, self._bundle.model.trainable_parameters())
+        self._ladder.restore(averages, state.shares)
         self.first_copies = _restored_first_copies(checkpoint.tensors, self._settings.first_copy_seconds)
         self.evidence = _restored_evidence(checkpoint)
         self._slow_harm.restore(_compared_in(checkpoint))
@@ -127,6 +125,11 @@ class ModelLine:
         first_copies, encoded, failed = self._encoded(found["new"])
         selected = [index for index, example in enumerate(first_copies) if is_selected(example)]
         return PlanRows(first_copies, encoded, selected, found["repeat"], found["late"], failed)
+
+    def look(self, rows: PlanRows, seed: int) -> int:
+        """Let rows that nothing has learned choose the ladder's step; return the rows of the forward passes it took."""
+        label = [example.labeled.label for example in rows.first_copies]
+        return self._ladder.look(self._bundle, rows.encoded, label, seed) if label else 0
 
     def judge(self, rows: PlanRows, newest_ms: int) -> GateResult | None:
         """Judge what would serve on rows it has not learned; None while the evidence does not suffice."""
@@ -175,8 +178,6 @@ class ModelLine:
     def learn(self, rows: PlanRows, plan: Plan) -> LearnReport:
         """Learn the selected rows and some replayed ones, in the order that the plan's seed gives."""
         self._slow_harm.note(self._compared(rows.first_copies))
-        labels = [example.labeled.label for example in rows.first_copies]
-        num_looked = self._ladder.look(self._bundle, rows.encoded, labels, plan.seed)
         self._bundle.statistics.update(rows.encoded)
         random = np.random.default_rng(plan.seed)
         chosen = [rows.first_copies[index] for index in rows.selected]
@@ -190,16 +191,13 @@ class ModelLine:
         report = self.learner.learn(learning, self._bundle.statistics, plan.seed)
         taught = {usable[index] for index in range(len(usable)) if index not in report.refused}
         self.replay.offer([example for index, example in enumerate(chosen) if index in taught], random)
-        self._ladder.follow(
-            self._bundle.model.trainable_parameters(), min(1.0, len(labels) / self._settings.update_rows)
-        )
+        self._ladder.follow(min(1.0, len(rows.first_copies) / self._settings.update_rows))
         self.state = self.state.learned(plan, len(taught))
         return LearnReport(
             update=report,
             ledger=ledger_rows(rows, replayed, taught, plan.number),
             weights=[learning[index].weight for index in range(len(usable)) if index not in report.refused],
             num_unusable=len(chosen) + len(replayed) - len(usable),
-            num_looked=num_looked,
             shares=self.shares,
         )
 
@@ -207,7 +205,7 @@ class ModelLine:
         """Settle a plan that cannot be learned: its rows are in the ledger, and nothing else comes of them."""
         self.state = self.state.learned(plan, 0)
         nothing = UpdateReport(0, math.nan, frozenset(), 0, 0)
-        return LearnReport(nothing, ledger_rows(rows, [], set(), plan.number), [], 0, 0, self.shares)
+        return LearnReport(nothing, ledger_rows(rows, [], set(), plan.number), [], 0, self.shares)
 
     def restore_weights(
         self, version: str, knowledge: Knowledge, tensors: Mapping[str, Tensor], statistics: NumericStatistics
@@ -221,7 +219,7 @@ class ModelLine:
             statistics: Of its numeric features; copied.
         """
         self.learner.restore(tensors)
-        self._ladder.restart(self._bundle.model.trainable_parameters())
+        self._ladder.restart()
         self._bundle = replace(self._bundle, statistics=deepcopy(statistics))
         before = self.state
         self.state = before.restored(version, knowledge)

@@ -157,7 +157,7 @@ class Trainer:
 
         1. The plan is on disk before this begins: which records, which seed.
         2. Tell first copies from repeats and late rows, select by hash, make model inputs.
-        3. Judge what would serve on the new rows, which nothing in it has learned.
+        3. Let the new rows choose among the ladder's steps, and judge on them what would serve: no weight learned them.
         4. On promote: publish it as a version, move the aliases, announce, and wait for delivery.
         5. Learn: numeric statistics, selected rows and replayed ones, in the order of the plan's seed. If that fails,
            go back to the checkpoint and settle the plan without learning it; a restart would fail at it again.

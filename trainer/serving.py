@@ -55,12 +55,16 @@ class Serving:
         """Judge what would serve on rows it has not learned; None when there is nothing to decide."""
         if not is_to_be_judged(self._line.state):
             return None
-        result = attempt(lambda: self._line.judge(rows, plan.newest_ms))
+        result = attempt(lambda: self._judged(rows, plan))
         if not isinstance(result, Failed):
             return result
         # What cannot be judged does not serve.
         self._log.error("judging_failed", update=plan.number - 1, exc_info=result.error)
         return held("judging_failed", None)
+
+    def _judged(self, rows: PlanRows, plan: Plan) -> GateResult | None:
+        self._line.look(rows, plan.seed)
+        return self._line.judge(rows, plan.newest_ms)
 
     def decide(self, result: GateResult, plan: Plan, checkpoint_name: str) -> GateResult:
         """Carry out a judgement and return it, or the hold that it became.

@@ -29,14 +29,13 @@ class TrainerSettings(MillstreamSettings, group="trainer"):
     steady_updates: float = Field(
         5.0,
         ge=1,
-        description="updates that the ladder's steady step averages the weights over; 1 is the newest weights",
+        description="updates that the ladder's steady step averages the weights over",
     )
-    fresh_updates: float = Field(2.0, ge=1, description="the same of its fresh step")
     ladder_rows: int = Field(
-        64,
+        32,
         ge=0,
-        description="rows of an update that choose the ladder's step: frozen version, steady or fresh; with 0 the "
-        "fresh step serves",
+        description="rows of an update that choose the ladder's step: frozen version, average or newest weights; with "
+        "0 the newest serve",
     )
     max_gradient_norm: float = Field(1.0, gt=0, description="gradients are clipped to this L2 norm")
     judge_batch_tokens: int = Field(

@@ -111,7 +111,7 @@ def spoil_head(line: ModelLine, tensor: str, value: float) -> None:
     weights = line._bundle.model.trainable_parameters()
     with torch.no_grad():
         weights[f"head.{tensor}"].fill_(value)
-    line._ladder.restart(weights)
+    line._ladder.restart()
 
 
 def read_segments(directory: Path, last: SegmentReference | None) -> pa.Table:

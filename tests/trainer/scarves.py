@@ -9,7 +9,7 @@ from trainer.plans.example_record import ExampleRecord
 LINE = "00000000"
 
 ALWAYS = {"inclusion_probability": 1.0}
-NEWEST = {"fresh_updates": 1.0, "ladder_rows": 0}
+NEWEST = {"ladder_rows": 0}
 """What serves is the newest weights, not what the ladder makes of them."""
 
 

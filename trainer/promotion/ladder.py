@@ -1,11 +1,14 @@
 """The ladder: what serves lies between the version that never learns on and the newest weights, where the stream says.
 
-Three steps: the anchor, which is the frozen version; steady and fresh, running averages of the weights over the last
-updates (Polyak and Juditsky 1992). One pass over a stream leaves weights noisy, and their average beats them by more
-than any importance strategy gains; but after a turn of tastes a long average lags behind. So the rows of each update,
+Three steps: the anchor, which is the frozen version; steady, a running average of the weights over the last updates
+(Polyak and Juditsky 1992); and the newest weights. One pass over a stream leaves weights noisy, and their average beats
+them by more than any importance strategy gains; but after a turn of tastes it lags behind. So the rows of each update,
 before anything learns them, say how much each step is to be believed: exponential weights with fixed share (Herbster
 and Warmuth 1998), which lose little to the best step of each stretch of the stream, whenever it changes. The served
 weights are the steps' mean by these shares: one set of weights, as in model soups (Wortsman et al. 2022) and WiSE-FT.
+
+They say so before the gate judges on the same rows, since after a turn every update counts: no weight learns from the
+choice, and what a choice among three steps can flatter itself with is at most ln 3 nats over all the rows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +28,7 @@ from scorer.registry.registry import copy_with_shared_tensors
 from trainer.settings import TrainerSettings
 
 Doubles = npt.NDArray[np.float64]
-Step = Literal["anchor", "steady", "fresh"]
+Step = Literal["anchor", "steady", "newest"]
 STEPS: tuple[Step, ...] = get_args(Step)
 
 SWITCHING = 0.02
@@ -96,26 +99,27 @@ class Ladder:
     """The steps, their shares, and the weights that these make.
 
     Args:
-        bundle: A bundle of the line; its model is copied.
+        bundle: A bundle of the line, whose model learns on; what serves is a copy.
         anchor: The frozen version; None leaves this step out.
-        settings: How long averages are, and how many rows choose.
+        settings: How long the average is, and how many rows choose.
     """
 
     def __init__(self, bundle: ModelBundle, anchor: ModelBundle | None, settings: TrainerSettings) -> None:
         self._served = replace(bundle, model=copy_with_shared_tensors(bundle.model).eval())
         self._parameters = self._served.model.trainable_parameters()
-        self._anchor = anchor.model.trainable_parameters() if anchor else None
+        self._newest = bundle.model.trainable_parameters()
+        self._steady = {name: tensor.detach().clone() for name, tensor in self._newest.items()}
+        self._steps: dict[str, Weights] = {"steady": self._steady, "newest": self._newest}
+        if anchor is not None:
+            self._steps = {"anchor": anchor.model.trainable_parameters(), **self._steps}
         self._settings = settings
-        self._kept = {"steady": 1 - 1 / settings.steady_updates, "fresh": 1 - 1 / settings.fresh_updates}
-        self._averages: dict[str, dict[str, Tensor]] = {}
         self.shares: Shares = {}
-        self.restart(self._parameters)
+        self.restart()
 
-    def restart(self, weights: Weights) -> None:
-        """Begin again from these weights: every average is they, and what would serve is they."""
-        self._averages = {
-            step: {name: weights[name].detach().clone() for name in self._parameters} for step in self._kept
-        }
+    def restart(self) -> None:
+        """Begin again from the newest weights: their average is they, and what would serve is they."""
+        for name, average in self._steady.items():
+            average.copy_(self._newest[name].detach())
         self.shares = self._first_shares()
         self._compose()
 
@@ -128,7 +132,7 @@ class Ladder:
         return all(bool(parameter.isfinite().all()) for parameter in self._parameters.values())
 
     def look(self, bundle: ModelBundle, rows: Sequence[EncodedRow], label: Sequence[int], seed: int) -> int:
-        """Let rows that nothing has learned say how much each step is believed; `follow` then makes use of it.
+        """Let rows that nothing has learned say how much each step is believed, and make what would serve anew.
 
         Returns:
             Rows of the forward passes that this took.
@@ -136,70 +140,60 @@ class Ladder:
         if len(self.shares) < 2:
             return 0
         drawn = drawn_rows(label, self._settings.ladder_rows, np.random.default_rng(seed))
-        if not len(drawn.index):
-            return 0
         chosen, drawn_label = [rows[index] for index in drawn.index], np.asarray(label)[drawn.index]
         losses = []
-        for step in self.shares:
-            self._set(self._weights(step))
-            z, _ = forward_rows(self.candidate(bundle), chosen, max_batch_tokens=self._settings.judge_batch_tokens)
-            if not np.isfinite(z).all():
-                return 0
-            losses.append(float(drawn.weight @ row_log_loss(z, drawn_label)))
-        share = fixed_share(np.array(list(self.shares.values())), np.array(losses))
-        self.shares = dict(zip(self.shares, share.tolist(), strict=True))
-        return len(chosen) * len(share)
+        try:
+            for step in self.shares:
+                self._set(self._steps[step])
+                z, _ = forward_rows(self.candidate(bundle), chosen, max_batch_tokens=self._settings.judge_batch_tokens)
+                if not np.isfinite(z).all():
+                    return 0
+                losses.append(float(drawn.weight @ row_log_loss(z, drawn_label)))
+            share = fixed_share(np.array(list(self.shares.values())), np.array(losses))
+            self.shares = dict(zip(self.shares, share.tolist(), strict=True))
+            return len(chosen) * len(losses)
+        finally:
+            self._compose()
 
-    def follow(self, weights: Weights, num_updates: float) -> None:
-        """Take weights that have learned into the averages, and make anew what would serve.
+    def follow(self, num_updates: float) -> None:
+        """Take the newest weights, which have learned, into the average, and make anew what would serve.
 
         Args:
-            weights: The learner's.
             num_updates: How many updates of the usual size they learned; less than 1 for a small one.
         """
-        for step, kept in self._kept.items():
-            for name, average in self._averages[step].items():
-                average.lerp_(weights[name].detach(), 1 - kept**num_updates)
+        kept = (1 - 1 / self._settings.steady_updates) ** num_updates
+        for name, average in self._steady.items():
+            average.lerp_(self._newest[name].detach(), 1 - kept)
         self._compose()
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the averages by names that `restore` takes; views, not copies."""
-        return {
-            f"{step}/{name}": tensor for step, average in self._averages.items() for name, tensor in average.items()
-        }
+        """Return the average by names that `restore` takes; views, not copies."""
+        return {f"steady/{name}": tensor for name, tensor in self._steady.items()}
 
-    def restore(self, tensors: Weights, shares: Shares, weights: Weights) -> None:
-        """Take over averages and shares; a checkpoint of an older release has none, and begins with its weights."""
-        self.restart(weights)
-        if not all(f"{step}/{name}" in tensors for step in self._kept for name in self._parameters):
+    def restore(self, tensors: Weights, shares: Mapping[str, float]) -> None:
+        """Take over average and shares; a checkpoint of an older release has none, and begins with its weights."""
+        self.restart()
+        if not all(f"steady/{name}" in tensors for name in self._steady):
             return
-        for step, average in self._averages.items():
-            for name, tensor in average.items():
-                tensor.copy_(tensors[f"{step}/{name}"])
+        for name, average in self._steady.items():
+            average.copy_(tensors[f"steady/{name}"])
         if shares.keys() == self.shares.keys():
-            self.shares = dict(shares)
+            self.shares = {step: shares[step] for step in self.shares}
         self._compose()
 
     def _first_shares(self) -> Shares:
         if not self._settings.ladder_rows:
-            return {"fresh": 1.0}
-        averages = {"steady": 0.5, "fresh": 0.5}
-        return averages if self._anchor is None else {"anchor": 0.0} | averages
-
-    def _weights(self, step: str) -> Weights:
-        if step == "anchor" and self._anchor is not None:
-            return self._anchor
-        return self._averages[step]
+            return {"newest": 1.0}
+        first: Shares = {"anchor": 0.0, "steady": 0.5, "newest": 0.5}
+        return {step: first[step] for step in self._steps}
 
     def _compose(self) -> None:
-        *steps, last = self.shares
-        self._set(self._weights(last))
+        self._set(self._newest)
         with torch.no_grad():
             for name, parameter in self._parameters.items():
-                newest = parameter.clone()
-                for step in steps:
+                for step, share in self.shares.items():
                     # By differences: where all steps are equal, as after a restart, nothing is rounded.
-                    parameter.add_(self._weights(step)[name] - newest, alpha=self.shares[step])
+                    parameter.add_(self._steps[step][name] - self._newest[name], alpha=share)
 
     def _set(self, weights: Weights) -> None:
         with torch.no_grad():

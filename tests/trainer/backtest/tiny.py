@@ -93,7 +93,7 @@ def made_round(**changes: Any) -> Round:
         "discarded_rows": 0,
         "share_anchor": 0.1,
         "share_steady": 0.5,
-        "share_fresh": 0.4,
+        "share_newest": 0.4,
     }
     return Round(**values | changes)
 

@@ -21,13 +21,25 @@ def bundle_like(bundle):
     return replace(bundle, model=copy_with_shared_tensors(bundle.model))
 
 
-def moved(bundle, by):
-    """Return the bundle's trained tensors, each moved by a number."""
-    return {name: tensor.detach() + by for name, tensor in bundle.model.trainable_parameters().items()}
+def move(bundle, by):
+    """Move each of the bundle's trained tensors by a number: it has learned."""
+    with torch.no_grad():
+        for tensor in bundle.model.trainable_parameters().values():
+            tensor.add_(by)
+
+
+def weights(bundle):
+    return {name: tensor.detach().clone() for name, tensor in bundle.model.trainable_parameters().items()}
 
 
 def served(ladder, bundle):
     return {name: tensor.clone() for name, tensor in ladder.candidate(bundle).model.trainable_parameters().items()}
+
+
+def look(ladder, bundle, *, num_rows=64, seed=0):
+    labeled = [tiny_labeled(index) for index in range(num_rows)]
+    rows = bundle.featurizer.encode([one.impression for one in labeled])
+    return ladder.look(bundle, rows, [one.label for one in labeled], seed)
 
 
 def regret_bound(num_steps, num_rounds, num_changes):
@@ -105,79 +117,90 @@ def test_no_rows_draw_nothing():
 
 def test_what_serves_at_the_start_are_the_weights_exactly(bundle):
     learner = bundle.model.trainable_parameters()
-    first = served(Ladder(bundle, bundle, TrainerSettings()), bundle)
+    first = served(Ladder(bundle, bundle_like(bundle), TrainerSettings()), bundle)
     assert all(torch.equal(tensor, learner[name]) for name, tensor in first.items())
 
 
-def test_steps_are_running_averages_and_what_serves_their_mean_by_share(bundle):
-    start = {name: tensor.detach().clone() for name, tensor in bundle.model.trainable_parameters().items()}
-    ladder = Ladder(bundle, None, TrainerSettings(steady_updates=5, fresh_updates=2))
-    ladder.shares = {"steady": 0.25, "fresh": 0.75}
-    ladder.follow(moved(bundle, 1.0), 1.0)
+def test_one_step_is_a_running_average_and_what_serves_the_mean_by_share(bundle):
+    start = weights(bundle)
+    ladder = Ladder(bundle, None, TrainerSettings(steady_updates=5))
+    ladder.shares = {"steady": 0.25, "newest": 0.75}
+    move(bundle, 1.0)
+    ladder.follow(1.0)
     for name, tensor in served(ladder, bundle).items():
-        assert torch.allclose(tensor, start[name] + 0.25 * 0.2 + 0.75 * 0.5, atol=1e-5)
+        assert torch.allclose(tensor, start[name] + 0.25 * 0.2 + 0.75 * 1.0, atol=1e-5)
 
 
 def test_two_half_updates_move_an_average_as_one_whole_does(bundle):
     whole, halves = (Ladder(bundle, None, TrainerSettings()) for _ in range(2))
-    target = moved(bundle, 1.0)
-    whole.follow(target, 1.0)
-    halves.follow(target, 0.5)
-    halves.follow(target, 0.5)
+    move(bundle, 1.0)
+    whole.follow(1.0)
+    halves.follow(0.5)
+    halves.follow(0.5)
     for name, tensor in served(whole, bundle).items():
         assert torch.allclose(tensor, served(halves, bundle)[name], atol=1e-5)
 
 
-def test_with_one_update_and_no_rows_the_newest_weights_serve(bundle):
-    ladder = Ladder(bundle, bundle, TrainerSettings(fresh_updates=1, ladder_rows=0))
-    newest = moved(bundle, 1.0)
-    ladder.follow(newest, 1.0)
-    assert all(torch.allclose(tensor, newest[name]) for name, tensor in served(ladder, bundle).items())
+def test_without_rows_to_choose_by_the_newest_weights_serve(bundle):
+    ladder = Ladder(bundle, bundle_like(bundle), TrainerSettings(ladder_rows=0))
+    move(bundle, 1.0)
+    ladder.follow(1.0)
+    assert all(torch.equal(tensor, weights(bundle)[name]) for name, tensor in served(ladder, bundle).items())
 
 
 def test_the_learners_own_weights_are_not_touched(bundle):
-    before = {name: tensor.detach().clone() for name, tensor in bundle.model.trainable_parameters().items()}
-    ladder = Ladder(bundle, bundle, TrainerSettings())
-    ladder.follow(moved(bundle, 1.0), 1.0)
-    assert all(torch.equal(tensor, before[name]) for name, tensor in bundle.model.trainable_parameters().items())
+    ladder = Ladder(bundle, bundle_like(bundle), TrainerSettings())
+    move(bundle, 1.0)
+    before = weights(bundle)
+    ladder.follow(1.0)
+    look(ladder, bundle)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in weights(bundle).items())
 
 
-def test_rows_that_the_anchor_knows_better_raise_its_share(bundle):
+def test_rows_that_the_anchor_knows_better_raise_its_share_and_serve_it_at_once(bundle):
     anchor = bundle_like(bundle)
     ladder = Ladder(bundle, anchor, TrainerSettings())
-    labeled = [tiny_labeled(index) for index in range(64)]
-    rows = bundle.featurizer.encode([one.impression for one in labeled])
-    ladder.follow(moved(bundle, 3.0), 1.0)  # spoiled
-    for seed in range(4):
-        ladder.look(bundle, rows, [one.label for one in labeled], seed)
+    move(bundle, 3.0)  # spoiled
+    ladder.follow(1.0)
+    before = served(ladder, bundle)
+    assert look(ladder, bundle) == 3 * 32
+    for seed in range(1, 4):
+        look(ladder, bundle, seed=seed)
     assert ladder.shares["anchor"] > 0.9
     assert sum(ladder.shares.values()) == pytest.approx(1.0)
+    for name, tensor in served(ladder, bundle).items():
+        away = (before[name] - weights(anchor)[name]).abs().sum()
+        assert (tensor - weights(anchor)[name]).abs().sum() < 0.5 * away
 
 
 def test_weights_that_are_not_finite_are_seen_and_change_no_share(bundle):
     ladder = Ladder(bundle, None, TrainerSettings())
     assert ladder.is_finite()
-    ladder.follow(moved(bundle, math.nan), 1.0)
+    move(bundle, math.nan)
+    ladder.follow(1.0)
     assert not ladder.is_finite()
-    labeled = [tiny_labeled(index) for index in range(16)]
     before = dict(ladder.shares)
-    rows = bundle.featurizer.encode([one.impression for one in labeled])
-    ladder.look(bundle, rows, [one.label for one in labeled], 0)
+    look(ladder, bundle, num_rows=16)
     assert ladder.shares == before
 
 
-def test_averages_and_shares_come_back_from_a_checkpoint(bundle):
-    ladder, again = (Ladder(bundle, bundle_like(bundle), TrainerSettings()) for _ in range(2))
-    ladder.follow(moved(bundle, 1.0), 1.0)
-    ladder.shares = {"anchor": 0.5, "steady": 0.25, "fresh": 0.25}
-    again.restore(ladder.tensors(), ladder.shares, bundle.model.trainable_parameters())
-    ladder.follow(moved(bundle, 2.0), 1.0)
-    again.follow(moved(bundle, 2.0), 1.0)
+def test_average_and_shares_come_back_from_a_checkpoint(bundle):
+    ladder = Ladder(bundle, bundle_like(bundle), TrainerSettings())
+    move(bundle, 1.0)
+    ladder.follow(1.0)
+    ladder.shares = {"anchor": 0.5, "steady": 0.25, "newest": 0.25}
+    again = Ladder(bundle, bundle_like(bundle), TrainerSettings())
+    again.restore(ladder.tensors(), ladder.shares)
+    # Both anchors are copies of the weights at their own time.
+    again.shares = ladder.shares = {"anchor": 0.0, "steady": 0.5, "newest": 0.5}
+    move(bundle, 1.0)
+    ladder.follow(1.0)
+    again.follow(1.0)
     assert all(torch.equal(tensor, served(again, bundle)[name]) for name, tensor in served(ladder, bundle).items())
 
 
 def test_a_checkpoint_of_an_older_release_serves_its_weights(bundle):
     ladder = Ladder(bundle, bundle_like(bundle), TrainerSettings())
-    newest = moved(bundle, 1.0)
-    ladder.restore({}, {}, newest)
-    assert all(torch.equal(tensor, newest[name]) for name, tensor in served(ladder, bundle).items())
+    move(bundle, 1.0)
+    ladder.restore({}, {})
+    assert all(torch.equal(tensor, weights(bundle)[name]) for name, tensor in served(ladder, bundle).items())

@@ -135,8 +135,8 @@ _ROUND_CHARTS: tuple[tuple[str, str, dict[str, Callable[[Round], float | None]]]
     ),
     (
         "Ladder",
-        "Share of the newest weights' short average (line) and of the frozen version (dashed) in what serves.",
-        {"": lambda one: one.share_fresh, "frozen": lambda one: one.share_anchor},
+        "Share of the newest weights (line) and of the frozen version (dashed) in what serves.",
+        {"": lambda one: one.share_newest, "frozen": lambda one: one.share_anchor},
     ),
     (
         "Variance ratio",

@@ -23,11 +23,13 @@ class Decision:
     Attributes:
         result: Of the gate; None when there was none.
         judged: Whether they scored the plan's rows.
+        num_looked: Rows of the forward passes that told the ladder's steps apart.
         discarded_rows: Learned rows that restoring the champion undid.
     """
 
     result: GateResult | None
     judged: bool = False
+    num_looked: int = 0
     discarded_rows: int = 0
 
 
@@ -62,20 +64,21 @@ class OfflineTrainer:
         line = self.line
         if not is_to_be_judged(line.state):
             return Decision(None)
-        judged = line.gate is not None
+        judged, num_looked = line.gate is not None, line.look(rows, plan.seed)
         result = line.judge(rows, plan.newest_ms)
         if result is None:
-            return Decision(None, judged)
+            return Decision(None, judged, num_looked)
         decided = line.settle(result)
         if decided == "promote":
             self._promote()
         if decided == "restart":
-            return Decision(result, judged, self._restart())
+            return Decision(result, judged, num_looked, self._restart())
         if decided != "restore":
-            return Decision(result, judged)
+            return Decision(result, judged, num_looked)
         champion = self._live.bundle
         knowledge, weights = self._champion_knowledge, self._champion
-        return Decision(result, judged, line.restore_weights(champion.version, knowledge, weights, champion.statistics))
+        discarded = line.restore_weights(champion.version, knowledge, weights, champion.statistics)
+        return Decision(result, judged, num_looked, discarded)
 
     def look(self, rows: PlanRows, plan: Plan) -> Stability | None:
         """Return how stable the importance of the probe's rows is after a plan; None when it is not their turn."""

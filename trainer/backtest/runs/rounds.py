@@ -60,8 +60,8 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
         discarded_rows: Learned rows that restoring the champion undid.
         share_anchor: How much of what would serve is the frozen version, by the ladder; null in rounds of a release
             without it.
-        share_steady: The same of the long average of the weights.
-        share_fresh: The same of the short one.
+        share_steady: The same of the average of the weights.
+        share_newest: The same of the newest weights.
         stability_spearman: Rank correlation of the importance of fixed rows with the last time it was looked at; null,
             like the other stabilities, in rounds without a look.
         stability_spearman_clicked: The same among clicked rows.
@@ -98,7 +98,7 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
     discarded_rows: int
     share_anchor: float | None = None
     share_steady: float | None = None
-    share_fresh: float | None = None
+    share_newest: float | None = None
     stability_spearman: float | None = None
     stability_spearman_clicked: float | None = None
     stability_spearman_not_clicked: float | None = None
@@ -163,7 +163,7 @@ def round_of(
         variance_ratio=_number(_variance_ratio(rows.first_copies)) if rows.first_copies else None,
         mean_inclusion_probability=_number(float(np.mean(inclusion))) if inclusion else None,
         strategy=rows.first_copies[-1].strategy if rows.first_copies else "",
-        forward_rows=len(rows.first_copies) * (2 if decision.judged else 1) + report.num_looked,
+        forward_rows=len(rows.first_copies) * (2 if decision.judged else 1) + decision.num_looked,
         backward_rows=len(weight),
         effective_sample_size=effective_sample_size(weight),
         mean_loss=_number(report.update.mean_loss),

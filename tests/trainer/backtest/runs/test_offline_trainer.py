@@ -40,7 +40,8 @@ def same(some, others):
 
 
 def test_the_first_plan_judges_nothing_and_the_second_the_first_update(bert, stream, tmp_path):
-    parts = parts_of(bert, stream, tmp_path)
+    newest = tiny_arm(bert).trainer.model_copy(update={"ladder_rows": 0})
+    parts = parts_of(bert, stream, tmp_path, trainer=newest)
     first = step(parts)
     assert (first.result, first.judged) == (None, False)
     learned = learner_weights(parts)
@@ -48,6 +49,18 @@ def test_the_first_plan_judges_nothing_and_the_second_the_first_update(bert, str
     assert (second.result.decision, second.judged) == ("promote", True)
     assert same(learned, live(parts).model.state_dict())
     assert live(parts).version == "00000000-000002"
+
+
+def test_what_serves_is_the_mean_of_steps_that_the_rows_of_its_judgement_chose(bert, stream, tmp_path):
+    parts = parts_of(bert, stream, tmp_path)
+    step(parts)
+    line = parts.trainer.line
+    parts.scorer.read()
+    plan, rows = parts.trainer.admit(parts.scorer.score().record)
+    before = dict(line.shares)
+    parts.trainer.decide(rows, plan)
+    assert line.shares != before
+    assert same(learner_weights(parts), live(parts).model.state_dict())
 
 
 def test_what_is_learned_after_a_promotion_does_not_serve(bert, stream, tmp_path):
@@ -126,7 +139,7 @@ def test_rows_that_both_versions_scored_are_compared(bert, stream, tmp_path):
 def test_holds_in_a_row_restore_the_champion_with_its_optimizer(bert, stream, tmp_path):
     # Nothing is as well calibrated as this asks for: every judgement with enough clicks is a hold.
     gate = GateSettings(min_clicks=2, max_calibration=1.0001, max_holds=2)
-    newest = tiny_arm(bert).trainer.model_copy(update={"fresh_updates": 1.0, "ladder_rows": 0})
+    newest = tiny_arm(bert).trainer.model_copy(update={"ladder_rows": 0})
     parts = parts_of(bert, stream, tmp_path, gate=gate, trainer=newest)
     spoil_head(parts.trainer.line, "bias", 4.0)
     before = learner_weights(parts)

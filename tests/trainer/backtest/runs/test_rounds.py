@@ -24,12 +24,12 @@ def test_a_round_tells_of_its_rows_alone(result):
 
 
 def test_forward_rows_are_those_scored_judged_and_looked_at(result):
-    looked = 3 * 64  # three steps of the ladder
-    assert [one.forward_rows for one in result.rounds[:3]] == [100 + looked, 200 + looked, 200 + looked]
+    looked = 3 * 32  # three steps of the ladder
+    assert [one.forward_rows for one in result.rounds[:3]] == [100, 200 + looked, 200 + looked]
 
 
 def test_shares_are_those_of_the_ladder_and_sum_to_one(result):
-    shares = [(one.share_anchor, one.share_steady, one.share_fresh) for one in result.rounds]
+    shares = [(one.share_anchor, one.share_steady, one.share_newest) for one in result.rounds]
     assert [sum(one) for one in shares] == pytest.approx([1.0] * len(shares))
     assert len(set(shares)) == len(shares)
 
