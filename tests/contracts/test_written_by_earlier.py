@@ -43,7 +43,14 @@ GAP = {0: (2, 5), 1: (3, 6)}
 MODEL = ModelSettings(
     pretrained="tiny-bert", numeric=("price",), max_query_tokens=8, max_item_tokens=16, max_tokens=40, max_position=16
 )
-TRAINER = TrainerSettings(update_rows=64, warmup_steps=4, replay_share=0.2, replay_capacity=20, keep_checkpoints=2)
+TRAINER = TrainerSettings(
+    update_rows=64,
+    warmup_steps=4,
+    replay_share=0.2,
+    replay_capacity=20,
+    keep_checkpoints=2,
+    ladder_rows=0,  # the release that wrote the state served the newest weights
+)
 GATE = GateSettings(min_clicks=10)
 
 
