@@ -22,7 +22,6 @@ SETTINGS = {
     "MILLSTREAM_TRAINER_UPDATE_SECONDS": "3600",
     "MILLSTREAM_GATE_MAX_HOLDS": "1",
     # The newest weights would serve: the ladder would leave little of one poisoned plan to be held.
-    "MILLSTREAM_TRAINER_FRESH_UPDATES": "1",
     "MILLSTREAM_TRAINER_LADDER_ROWS": "0",
 }
 UPDATES = "millstream_trainer_updates_total"
