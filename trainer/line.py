@@ -129,7 +129,8 @@ class ModelLine:
     def look(self, rows: PlanRows, seed: int) -> int:
         """Let rows that nothing has learned choose the ladder's step; return the rows of the forward passes it took."""
         label = [example.labeled.label for example in rows.first_copies]
-        return self._ladder.look(self._bundle, rows.encoded, label, seed) if label else 0
+        z_live = [example.live.z for example in rows.first_copies]
+        return self._ladder.look(self._bundle, rows.encoded, label, z_live, seed) if label else 0
 
     def judge(self, rows: PlanRows, newest_ms: int) -> GateResult | None:
         """Judge what would serve on rows it has not learned; None while the evidence does not suffice."""

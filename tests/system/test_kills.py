@@ -84,7 +84,7 @@ def test_nothing_is_taught_twice(kills: Kills, report: AuditReport):
 
 def test_versions_go_on_after_every_kill(kills: Kills):
     assert kills.champions == sorted(set(kills.champions))
-    # The gate may find this tiny model surely worse than the frozen version, which then serves again; that is no repeat.
+    # The gate may find this tiny model surely worse than the frozen version, which then serves again.
     promoted = [release for release in kills.pipeline.champions() if release.reason != "rolled_back"]
     released = [parse_version(release.version)[1] for release in promoted]
     assert released == sorted(set(released)), "no version is announced twice or after a newer one"

@@ -6,6 +6,7 @@ them by more than any importance strategy gains; but after a turn of tastes it l
 before anything learns them, say how much each step is to be believed: exponential weights with fixed share (Herbster
 and Warmuth 1998), which lose little to the best step of each stretch of the stream, whenever it changes. The served
 weights are the steps' mean by these shares: one set of weights, as in model soups (Wortsman et al. 2022) and WiSE-FT.
+The average goes on from what is believed of it and the newest weights: after a turn, what was averaged before is gone.
 
 They say so before the gate judges on the same rows, since after a turn every update counts. No weight learns from the
 choice, and no step's share is ever below a hundredth, so the log loss of a mixture that has chosen on these rows can
@@ -35,6 +36,10 @@ STEPS: tuple[Step, ...] = get_args(Step)
 SWITCHING = 0.02
 """Probability, in the model of fixed share, that another step is the best one from an update to the next."""
 
+ROWS_WORTH = 4.0
+"""How much the log loss of a drawn row counts. Spread evenly, 32 rows tell the average and the newest weights apart
+with about half the standard error of 32 random ones: as well as four times as many."""
+
 Shares = dict[str, float]
 """How much each step is believed, by name; they sum to 1."""
 
@@ -55,22 +60,27 @@ class DrawnRows:
     weight: Doubles
 
 
-def drawn_rows(label: npt.ArrayLike, num_rows: int, random: np.random.Generator) -> DrawnRows:
+def drawn_rows(label: npt.ArrayLike, z_live: npt.ArrayLike, num_rows: int, random: np.random.Generator) -> DrawnRows:
     """Draw rows by label, as many clicked as not if there are so many: clicks are few and say the most.
+
+    Of each label, rows at equal distances in the order of what the live version said of them, from a random one on
+    (systematic sampling, Madow and Madow 1944): where steps differ, they differ by how high they score what was live.
 
     Args:
         label: 1 clicked, 0 not, shape [N].
+        z_live: Logits of the version that was live when the rows were scored, [N].
         num_rows: How many to draw at most.
         random: Draws.
     """
-    clicked = np.asarray(label) == 1
+    clicked, z = np.asarray(label) == 1, np.asarray(z_live)
     index: list[npt.NDArray[np.int64]] = []
     weight: list[Doubles] = []
     classes = [np.flatnonzero(clicked), np.flatnonzero(~clicked)]
     for rows, others in zip(classes, reversed(classes), strict=True):
         wanted = min(len(rows), max(num_rows // 2, num_rows - len(others)))
         if wanted:
-            index.append(random.permutation(rows)[:wanted])
+            place = ((np.arange(wanted) + random.random()) * len(rows) / wanted).astype(np.int64)
+            index.append(rows[np.argsort(z[rows], kind="stable")][np.minimum(place, len(rows) - 1)])
             weight.append(np.full(wanted, len(rows) / wanted))
     drawn_weight = np.concatenate(weight) if weight else np.zeros(0)
     return DrawnRows(
@@ -132,7 +142,9 @@ class Ladder:
         """Return whether every weight that would serve is finite."""
         return all(bool(parameter.isfinite().all()) for parameter in self._parameters.values())
 
-    def look(self, bundle: ModelBundle, rows: Sequence[EncodedRow], label: Sequence[int], seed: int) -> int:
+    def look(
+        self, bundle: ModelBundle, rows: Sequence[EncodedRow], label: Sequence[int], z_live: Sequence[float], seed: int
+    ) -> int:
         """Let rows that nothing has learned say how much each step is believed, and make what would serve anew.
 
         Returns:
@@ -140,7 +152,7 @@ class Ladder:
         """
         if len(self.shares) < 2:
             return 0
-        drawn = drawn_rows(label, self._settings.ladder_rows, np.random.default_rng(seed))
+        drawn = drawn_rows(label, z_live, self._settings.ladder_rows, np.random.default_rng(seed))
         chosen, drawn_label = [rows[index] for index in drawn.index], np.asarray(label)[drawn.index]
         losses = []
         try:
@@ -149,7 +161,7 @@ class Ladder:
                 z, _ = forward_rows(self.candidate(bundle), chosen, max_batch_tokens=self._settings.judge_batch_tokens)
                 if not np.isfinite(z).all():
                     return 0
-                losses.append(float(drawn.weight @ row_log_loss(z, drawn_label)))
+                losses.append(ROWS_WORTH * float(drawn.weight @ row_log_loss(z, drawn_label)))
             share = fixed_share(np.array(list(self.shares.values())), np.array(losses))
             self.shares = dict(zip(self.shares, share.tolist(), strict=True))
             return len(chosen) * len(losses)
@@ -157,14 +169,19 @@ class Ladder:
             self._compose()
 
     def follow(self, num_updates: float) -> None:
-        """Take the newest weights, which have learned, into the average, and make anew what would serve.
+        """Let the average go on, from what is believed of it and the newest weights, to these, which have learned.
 
         Args:
             num_updates: How many updates of the usual size they learned; less than 1 for a small one.
         """
         kept = (1 - 1 / self._settings.steady_updates) ** num_updates
+        anchored = self.shares.get("anchor", 0.0)
         for name, average in self._steady.items():
-            average.lerp_(self._newest[name].detach(), 1 - kept)
+            believed = self._parameters[name].detach()
+            if anchored:
+                # Without the anchor's part: what never learns is a step of its own.
+                believed = believed.lerp(self._steps["anchor"][name].detach(), -anchored / (1 - anchored))
+            torch.lerp(believed, self._newest[name].detach(), 1 - kept, out=average)
         self._compose()
 
     def tensors(self) -> dict[str, Tensor]:

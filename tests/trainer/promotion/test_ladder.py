@@ -39,7 +39,7 @@ def served(ladder, bundle):
 def look(ladder, bundle, *, num_rows=64, seed=0):
     labeled = [tiny_labeled(index) for index in range(num_rows)]
     rows = bundle.featurizer.encode([one.impression for one in labeled])
-    return ladder.look(bundle, rows, [one.label for one in labeled], seed)
+    return ladder.look(bundle, rows, [one.label for one in labeled], [0.0] * num_rows, seed)
 
 
 def regret_bound(num_steps, num_rounds, num_changes):
@@ -96,7 +96,7 @@ def test_shares_sum_to_one_whatever_the_losses():
 )
 def test_clicks_are_half_of_the_draw_where_there_are_so_many(num_clicks, num_others, drawn_clicks, drawn_others):
     label = np.repeat([1, 0], [num_clicks, num_others])
-    drawn = drawn_rows(label, 16, np.random.default_rng(0))
+    drawn = drawn_rows(label, np.zeros(len(label)), 16, np.random.default_rng(0))
     assert (label[drawn.index] == 1).sum() == drawn_clicks
     assert (label[drawn.index] == 0).sum() == drawn_others
     assert len(set(drawn.index.tolist())) == len(drawn.index)
@@ -106,13 +106,22 @@ def test_the_drawn_rows_stand_for_all_of_them():
     label = np.repeat([1, 0], [50, 300])
     value = np.arange(350.0) + 100 * label
     random = np.random.default_rng(0)
-    draws = [drawn_rows(label, 64, random) for _ in range(400)]
+    draws = [drawn_rows(label, random.normal(size=350), 64, random) for _ in range(400)]
     means = [float((one.weight * value[one.index]).mean()) for one in draws]
     assert np.mean(means) == pytest.approx(value.mean(), rel=0.01)
 
 
+def test_the_drawn_rows_of_each_label_are_spread_over_what_was_live():
+    random = np.random.default_rng(0)
+    label, z = np.repeat([1, 0], [100, 300]), random.normal(size=400)
+    drawn = drawn_rows(label, z, 20, random)
+    for value in (0, 1):
+        tenth = np.searchsorted(np.quantile(z[label == value], np.arange(0.1, 1.0, 0.1)), z[drawn.index])
+        assert sorted(tenth[label[drawn.index] == value]) == list(range(10))
+
+
 def test_no_rows_draw_nothing():
-    assert len(drawn_rows([], 16, np.random.default_rng(0)).index) == 0
+    assert len(drawn_rows([], [], 16, np.random.default_rng(0)).index) == 0
 
 
 def test_what_serves_at_the_start_are_the_weights_exactly(bundle):
@@ -131,8 +140,21 @@ def test_one_step_is_a_running_average_and_what_serves_the_mean_by_share(bundle)
         assert torch.allclose(tensor, start[name] + 0.25 * 0.2 + 0.75 * 1.0, atol=1e-5)
 
 
+def test_the_average_goes_on_from_what_would_serve(bundle):
+    start = weights(bundle)
+    ladder = Ladder(bundle, None, TrainerSettings(steady_updates=5))
+    ladder.shares = {"steady": 0.0, "newest": 1.0}
+    for _ in range(2):
+        move(bundle, 1.0)
+        ladder.follow(1.0)
+    for name, tensor in ladder.tensors().items():
+        # From 1, which served, a fifth of the way to 2; nothing of what was averaged before.
+        assert torch.allclose(tensor, start[name.removeprefix("steady/")] + 1.2, atol=1e-5)
+
+
 def test_two_half_updates_move_an_average_as_one_whole_does(bundle):
     whole, halves = (Ladder(bundle, None, TrainerSettings()) for _ in range(2))
+    whole.shares = halves.shares = {"steady": 1.0, "newest": 0.0}
     move(bundle, 1.0)
     whole.follow(1.0)
     halves.follow(0.5)
@@ -185,18 +207,18 @@ def test_weights_that_are_not_finite_are_seen_and_change_no_share(bundle):
 
 
 def test_average_and_shares_come_back_from_a_checkpoint(bundle):
-    ladder = Ladder(bundle, bundle_like(bundle), TrainerSettings())
-    move(bundle, 1.0)
-    ladder.follow(1.0)
+    anchor = bundle_like(bundle)
+    ladder = Ladder(bundle, anchor, TrainerSettings())
     ladder.shares = {"anchor": 0.5, "steady": 0.25, "newest": 0.25}
-    again = Ladder(bundle, bundle_like(bundle), TrainerSettings())
-    again.restore(ladder.tensors(), ladder.shares)
-    # Both anchors are copies of the weights at their own time.
-    again.shares = ladder.shares = {"anchor": 0.0, "steady": 0.5, "newest": 0.5}
     move(bundle, 1.0)
     ladder.follow(1.0)
-    again.follow(1.0)
-    assert all(torch.equal(tensor, served(again, bundle)[name]) for name, tensor in served(ladder, bundle).items())
+    again = Ladder(bundle, anchor, TrainerSettings())
+    again.restore(ladder.tensors(), ladder.shares)
+    for _ in range(2):
+        assert all(torch.equal(tensor, served(again, bundle)[name]) for name, tensor in served(ladder, bundle).items())
+        move(bundle, 1.0)
+        ladder.follow(1.0)
+        again.follow(1.0)
 
 
 def test_a_checkpoint_of_an_older_release_serves_its_weights(bundle):
