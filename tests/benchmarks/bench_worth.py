@@ -1,8 +1,8 @@
 """What retraining is worth: `python -m tests.benchmarks.bench_worth [--seeds N] [--logs DIR]`; resumable.
 
 Live against frozen, at the default settings, on the shops of worth_design.toml and on a real log, and against serving
-the newest weights where tastes turn. Runs are kept under .bench/worth, so that an interrupted call, or one with more
-seeds, goes on. Writes tests/benchmarks/results/worth_202611.md and .json.
+the newest weights where tastes turn; and what the ladder costs the trainer. Runs are kept under .bench/worth, so that
+an interrupted call, or one with more seeds, goes on. Writes tests/benchmarks/results/worth_202611.md and .json.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from typing import Any
 from scorer.measures.auc import Interval
 from tests.benchmarks.importance.statistics import holm, mean_p, paired_interval
 from tests.benchmarks.importance.tables import points, table
+from tests.benchmarks.ladder_cost import Cost, measure
 from trainer.backtest.driver import run_backtest
 from trainer.backtest.runs.arms import Arm, read_arms
 from trainer.backtest.runs.streams import Stream, recorded_stream, simulated_stream
@@ -62,7 +63,9 @@ def main(arguments: list[str]) -> int:
         )
         found[log["name"]] = _run(log["name"], stream, [live], 1, options.workers)
     RESULT.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
-    RESULT.with_suffix(".md").write_text("\n".join(_report(found)) + "\n")
+    quiet = simulated_stream("none", DESIGN["rows"], warm_start_rows=DESIGN["warm_start_rows"])
+    costs = [measure(quiet, live, newest, threads) for threads in (1, 2)]
+    RESULT.with_suffix(".md").write_text("\n".join([*_report(found), *_cost_table(costs)]) + "\n")
     sys.stdout.write(f"{RESULT}.md: {(time.monotonic() - started) / 60:.1f} min\n")
     return 0
 
@@ -159,6 +162,16 @@ def _newest_table(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
             ]
         )
     return table(["stream", "AUC live / newest", "AUC points", "NE live / newest"], rows)
+
+
+def _cost_table(costs: Sequence[Cost]) -> list[str]:
+    rows = [
+        [str(one.threads), f"{one.without:.3f}", f"{one.with_ladder:.3f}", f"{100 * one.throughput_change:+.1f} %"]
+        for one in costs
+    ]
+    header = ("threads", "s without", "s with the ladder", "rows/s")
+    heading = f"## What the ladder costs: an update of {costs[0].rows} rows, median, checkpoint included"
+    return [heading, "", *table(header, rows)]
 
 
 def _auc_gains(arm: Mapping[str, Any]) -> list[float]:
